@@ -1,0 +1,80 @@
+"""Activities over the streams: publish, mint a generation, ask a gate."""
+
+import asyncio
+import time
+from contextlib import suppress
+
+from temporalio import activity
+
+from fraisier.workflows.activities.heartbeat import heartbeating
+from fraisier.workflows.failures import mapped_failures
+from fraisier.workflows.gates.events import EventGate
+from fraisier.workflows.ports import EventLog, Hint
+from fraisier.workflows.steps import EventInput, GateInput, GateReport, GenerationInput
+
+REREAD_S = 1.0
+"""How long a gate goes without reading the stream, whatever the hints say."""
+
+
+class EventActivities:
+    """What the workflows do with the streams.
+
+    Args:
+        log: the streams.
+    """
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+
+    @activity.defn
+    async def publish(self, event: EventInput) -> int:
+        """Store an event of the rollout or of a region and return its sequence."""
+        async with heartbeating():
+            with mapped_failures():
+                return await self._log.publish(event)
+
+    @activity.defn
+    async def mint_generation(self, asked: GenerationInput) -> int:
+        """A new fencing generation for a service."""
+        async with heartbeating():
+            with mapped_failures():
+                return await self._log.mint_generation(asked.service, asked.note)
+
+    @activity.defn
+    async def last_sequence(self, event_type: str) -> int:
+        """Where the stream of an event type ends now: a gate counts only what comes after."""
+        async with heartbeating():
+            with mapped_failures():
+                return await self._log.last_sequence(event_type)
+
+    @activity.defn
+    async def ask_gate(self, asked: GateInput) -> GateReport:
+        """Read the stream until the gate is decided or its time is over.
+
+        Stateless: an attempt reads everything from the wave's start, so a lost worker, a restarted server
+        or a moved leader loses nothing.
+        """
+        async with heartbeating():
+            with mapped_failures():
+                return await self._decide(asked)
+
+    async def _decide(self, asked: GateInput) -> GateReport:
+        deadline = time.monotonic() + asked.seconds_left
+        which = {"event_type": asked.gate.event, "rollout_id": asked.rollout_id, "service": asked.service}
+        gate = EventGate(asked)
+        async with self._log.hints(**which) as hint:
+            while True:
+                hint.clear()
+                gate.take([fact async for fact in self._log.facts(**which, after=0)])
+                verdict = gate.judge()
+                if verdict is not None:
+                    return verdict
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return gate.expired()
+                await _woken(hint, min(left, REREAD_S))
+
+
+async def _woken(hint: Hint, seconds: float) -> None:
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(hint.wait(), seconds)

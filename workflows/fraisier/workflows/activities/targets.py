@@ -1,0 +1,137 @@
+"""Activities over targets: one method a step, each fenced by the token that carries its own attempt."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from temporalio import activity
+
+from fraisier.providers.base import Provider
+from fraisier.providers.errors import ProviderError
+from fraisier.providers.models import HealthResult, Release, Step, StepResult, TargetState
+from fraisier.workflows.activities.heartbeat import heartbeating
+from fraisier.workflows.contracts import ReleasePlan, TargetPlan
+from fraisier.workflows.failures import mapped_failures
+from fraisier.workflows.ports import ArtifactSource, TargetPool
+from fraisier.workflows.steps import PreflightInput, PreflightReport, PruneInput, StepInput
+
+R = TypeVar("R")
+
+UNREACHABLE_AFTER_S = 30.0
+"""How long a step goes on trying a target that does not answer before it counts as failed."""
+
+RETRY_EVERY_S = 2.0
+
+PARALLEL_LOOKS = 32
+"""How many targets of a region are looked at or pruned at once."""
+
+
+class TargetActivities:
+    """What the workflows do at targets.
+
+    Args:
+        pool: connected providers.
+        artifacts: where releases come from.
+    """
+
+    def __init__(self, pool: TargetPool, artifacts: ArtifactSource) -> None:
+        self._pool = pool
+        self._artifacts = artifacts
+
+    @activity.defn
+    async def preflight(self, asked: PreflightInput) -> PreflightReport:
+        """Look at every target of a region. Changes nothing, and a target that is unfit fails nobody else."""
+        states: dict[str, TargetState] = {}
+        unfit: dict[str, str] = {}
+        room = asyncio.Semaphore(PARALLEL_LOOKS)
+        release = await self._release(asked.release, fetch=False)
+
+        async def look(target: TargetPlan) -> None:
+            async def ask(provider: Provider) -> TargetState:
+                await provider.preflight(release)
+                return await provider.inspect(release.service)
+
+            try:
+                async with room:
+                    states[target.name] = await self._at(asked.region.name, target, ask)
+            except ProviderError as error:
+                unfit[target.name] = str(error)
+
+        async with heartbeating():
+            await asyncio.gather(*(look(target) for target in asked.region.targets))
+        return PreflightReport(region=asked.region.name, states=states, unfit=unfit)
+
+    @activity.defn
+    async def stage(self, asked: StepInput) -> StepResult:
+        """Bring the release to the target; nothing that runs changes."""
+        async with heartbeating():
+            release = await self._release(asked.release)
+            return await self._step(asked, lambda provider, step: provider.stage(step, release))
+
+    @activity.defn
+    async def activate(self, asked: StepInput) -> StepResult:
+        """Make the staged release the one that runs."""
+        async with heartbeating():
+            release = await self._release(asked.release, fetch=False)
+            return await self._step(asked, lambda provider, step: provider.activate(step, release))
+
+    @activity.defn
+    async def check_health(self, asked: StepInput) -> HealthResult:
+        """Probe until the target is healthy or its deadline is over."""
+        check = asked.health
+        if check is None:
+            raise ValueError("a health step needs its check")
+        async with heartbeating():
+            ref = asked.to or asked.release.ref
+            return await self._step(asked, lambda provider, step: provider.check_health(step, ref, check))
+
+    @activity.defn
+    async def rollback(self, asked: StepInput) -> StepResult:
+        """Return the target to what it ran before."""
+        async with heartbeating():
+            return await self._step(asked, lambda provider, step: provider.rollback(step, asked.to))
+
+    @activity.defn
+    async def prune(self, asked: PruneInput) -> None:
+        """Remove old releases. A target where that fails keeps them until the next rollout."""
+        room = asyncio.Semaphore(PARALLEL_LOOKS)
+
+        async def one(step: StepInput) -> None:
+            try:
+                async with room:
+                    await self._step(step, lambda provider, fenced: provider.prune(fenced, step.step.service))
+            except Exception as error:  # noqa: BLE001 (said in the log, and harmless: only disk space is at stake)
+                activity.logger.warning("%s: old releases stay for now: %s", step.target.name, error)
+
+        async with heartbeating():
+            await asyncio.gather(*(one(step) for step in asked.steps))
+
+    async def _step(self, asked: StepInput, act: Callable[[Provider, Step], Awaitable[R]]) -> R:
+        token = asked.step.token.model_copy(update={"attempt": activity.info().attempt})
+        step = asked.step.model_copy(update={"token": token})
+        with mapped_failures():
+            return await self._at(asked.step.region, asked.target, lambda provider: act(provider, step))
+
+    async def _at(self, region: str, target: TargetPlan, act: Callable[[Provider], Awaitable[R]]) -> R:
+        """Do it at the target, and again while the error may pass and its time is not over."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + UNREACHABLE_AFTER_S
+        while True:
+            try:
+                async with self._pool.use(region, target) as provider:
+                    return await act(provider)
+            except ProviderError as error:
+                if not error.retryable or loop.time() + RETRY_EVERY_S > deadline:
+                    raise
+                activity.logger.warning("%s: trying again: %s", target.name, error)
+            await asyncio.sleep(RETRY_EVERY_S)
+
+    async def _release(self, plan: ReleasePlan, *, fetch: bool = True) -> Release:
+        return Release(
+            service=plan.service,
+            version=plan.version,
+            digest=plan.digest,
+            artifact=await self._artifacts.fetch(plan.artifact) if fetch and plan.artifact else None,
+            image=plan.image,
+            image_archive=await self._artifacts.fetch(plan.image_archive) if fetch and plan.image_archive else None,
+        )

@@ -1,0 +1,244 @@
+"""What goes in and out of every workflow and activity: frozen models that import nothing but pydantic.
+
+Only optional fields may be added to them, because running rollouts hold older ones in their histories.
+"""
+
+from datetime import timedelta
+from enum import Enum
+from typing import Any
+
+from pydantic import Field
+
+from fraisier.providers.duration import Duration
+from fraisier.providers.models import HealthCheck, Model, ReleaseRef
+
+
+class OnFailure(str, Enum):
+    """What a rollout does when a region or a gate fails."""
+
+    ROLLBACK_REGION = "rollback_region"
+    ROLLBACK_ALL = "rollback_all"
+    PAUSE = "pause"
+    CONTINUE = "continue"
+
+
+class StoredArtifact(Model):
+    """A file in the artifact store.
+
+    Attributes:
+        digest: ``sha256:<64 hex digits>``, also its name in the store.
+        size: in bytes.
+        name: the file name it was given by people.
+    """
+
+    digest: str
+    size: int
+    name: str
+
+
+class ReleasePlan(ReleaseRef):
+    """What is shipped. `digest` names the artifact, or the image where there is no artifact."""
+
+    service: str
+    artifact: StoredArtifact | None = None
+    image: str | None = None
+    image_archive: StoredArtifact | None = None
+
+    @property
+    def ref(self) -> ReleaseRef:
+        """The release by name alone."""
+        return ReleaseRef(version=self.version, digest=self.digest)
+
+
+class TargetPlan(Model):
+    """One host or one engine, and the options its provider needs."""
+
+    name: str
+    provider: str
+    options: dict[str, Any]
+
+
+class RegionPlan(Model):
+    """A region's part, with every count resolved.
+
+    Attributes:
+        canary: how many targets form the first batch, 0 for none.
+        max_parallel: how many targets go together after it.
+        tolerance: how many targets may fail before the region fails.
+    """
+
+    name: str
+    targets: tuple[TargetPlan, ...]
+    canary: int = 0
+    max_parallel: int = 1
+    tolerance: int = 0
+    health: HealthCheck
+
+
+class GatePlan(Model):
+    """A gate that is asked of each wave before the next one starts.
+
+    Attributes:
+        event: the event type that targets must have stored.
+        share: the percentage of a region's targets that must have it.
+        count: a number of targets of the wave that must have it instead, whatever their region.
+        none_of: event types of which a region may have no more than it tolerates failed targets.
+        timeout: how long it waits before it is inconclusive.
+    """
+
+    name: str
+    event: str
+    share: int = 100
+    count: int | None = None
+    none_of: tuple[str, ...] = ()
+    timeout: Duration
+
+
+class WavePlan(Model):
+    """Regions that go together. `number` counts from 1."""
+
+    number: int
+    regions: tuple[str, ...]
+    max_parallel: int
+    soak: Duration = timedelta(0)
+
+
+class Plan(Model):
+    """A rollout as it will be done: the manifest with every default and count resolved."""
+
+    service: str
+    release: ReleasePlan
+    waves: tuple[WavePlan, ...]
+    regions: dict[str, RegionPlan]
+    gates: tuple[GatePlan, ...]
+    on_failure: OnFailure = OnFailure.ROLLBACK_REGION
+    decision_timeout: Duration = timedelta(minutes=10)
+
+
+class RolloutInput(Model):
+    """The one argument of `RolloutWorkflow`."""
+
+    rollout_id: str
+    plan: Plan
+    actor: str = ""
+
+
+class TargetOutcome(str, Enum):
+    """How a target stands within a region rollout."""
+
+    PENDING = "pending"
+    STAGED = "staged"
+    ACTIVATING = "activating"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    ROLLED_BACK = "rolled_back"
+    ROLLBACK_FAILED = "rollback_failed"
+
+
+class TargetReport(Model):
+    """A target's part in the end.
+
+    Attributes:
+        touched: whether an activation was sent to it, so that a rollback must visit it.
+        error: what went wrong, for people; empty when nothing did.
+    """
+
+    target: str
+    outcome: TargetOutcome = TargetOutcome.PENDING
+    touched: bool = False
+    error: str = ""
+
+
+class RegionOutcome(str, Enum):
+    """How a region rollout ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    ROLLED_BACK = "rolled_back"
+    ROLLBACK_FAILED = "rollback_failed"
+
+
+class RegionInput(Model):
+    """The one argument of `RegionWorkflow`.
+
+    Attributes:
+        wave: the number of the wave it belongs to.
+        generation: the fencing generation of this forward run.
+        unfit: targets that preflight has already counted as failed, with the reason.
+    """
+
+    rollout_id: str
+    release: ReleasePlan
+    region: RegionPlan
+    wave: int
+    generation: int
+    unfit: dict[str, str] = {}
+    paused: bool = False
+
+
+class RegionReport(Model):
+    """The result of `RegionWorkflow` and of `RegionRollbackWorkflow`."""
+
+    region: str
+    outcome: RegionOutcome
+    targets: tuple[TargetReport, ...]
+
+    @property
+    def touched(self) -> tuple[str, ...]:
+        """The names of the targets that a rollback must visit."""
+        return tuple(report.target for report in self.targets if report.touched)
+
+    @property
+    def error(self) -> str:
+        """The first thing that went wrong, for people."""
+        return next((f"{report.target}: {report.error}" for report in self.targets if report.error), "")
+
+
+class RollbackInput(Model):
+    """The one argument of `RegionRollbackWorkflow`.
+
+    Attributes:
+        targets: the touched targets.
+        previous: what each of them ran before; a target that is not in it ran nothing.
+        reason: why, for the events.
+    """
+
+    rollout_id: str
+    release: ReleasePlan
+    region: RegionPlan
+    generation: int
+    targets: tuple[str, ...]
+    previous: dict[str, ReleaseRef] = {}
+    reason: str = ""
+
+
+class RolloutPhase(str, Enum):
+    """Where a rollout is. The last four are final."""
+
+    PREFLIGHT = "preflight"
+    ROLLING_OUT = "rolling_out"
+    SOAKING = "soaking"
+    GATE = "gate"
+    DECISION = "decision"
+    ROLLING_BACK = "rolling_back"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    ROLLED_BACK = "rolled_back"
+    CANCELLED = "cancelled"
+
+
+class RolloutResult(Model):
+    """How a rollout ended.
+
+    Attributes:
+        phase: one of the final phases.
+        reason: why it did not succeed, for people.
+        regions: the last state of each region that was started: ``succeeded``, ``rolled_back``, …
+    """
+
+    rollout_id: str
+    phase: RolloutPhase
+    reason: str = ""
+    regions: dict[str, str] = Field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""The manifest: what a user writes, read into models with errors that name file, line and key."""

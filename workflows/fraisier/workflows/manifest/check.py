@@ -1,0 +1,111 @@
+"""Whether the parts of a manifest fit each other, its files and its providers."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from fraisier.workflows.manifest.errors import ManifestInvalid, Problem
+from fraisier.workflows.manifest.loader import line_of, load_manifest, problems_of, read_tree
+from fraisier.workflows.manifest.models import Manifest, RegionPart
+
+OptionsOf = Callable[[str], type[BaseModel]]
+"""The options model of a provider by name; raises LookupError for a name that no provider has."""
+
+
+def check_manifest(path: Path, options_of: OptionsOf) -> Manifest:
+    """Read a manifest and check all of it, without touching anything but its own files.
+
+    Raises:
+        ManifestInvalid: with every problem found.
+    """
+    manifest = load_manifest(path)
+    tree = read_tree(path)
+    found = [
+        *_wave_problems(manifest),
+        *_gate_problems(manifest),
+        *_release_problems(manifest, path.parent),
+        *(problem for name in manifest.regions for problem in _region_problems(manifest, name, tree, options_of)),
+    ]
+    located = [Problem(one.path, one.message, one.line or line_of(tree, _keys(one.path))) for one in found]
+    if located:
+        raise ManifestInvalid(str(path), located)
+    return manifest
+
+
+def target_options(region: RegionPart, index: int) -> dict[str, Any]:
+    """A target's provider options: the region's, overridden by its own."""
+    return {**region.options, **region.targets[index]}
+
+
+def _keys(path: str) -> tuple[int | str, ...]:
+    return tuple(int(key) if key.isdigit() else key for key in path.split("."))
+
+
+def _wave_problems(manifest: Manifest) -> list[Problem]:
+    named = [region for wave in manifest.waves for region in wave.regions]
+    found = [
+        Problem(f"waves.{number}.regions.{place}", f"unknown region {name}; known: {', '.join(manifest.regions)}")
+        for number, wave in enumerate(manifest.waves)
+        for place, name in enumerate(wave.regions)
+        if name not in manifest.regions
+    ]
+    found += [
+        Problem("waves", f"region {name} stands in {times} places; a region goes once")
+        for name, times in Counter(named).items()
+        if times > 1
+    ]
+    found += [
+        Problem(f"regions.{name}", "is in no wave; add it to one or remove it")
+        for name in manifest.regions
+        if name not in named
+    ]
+    return found
+
+
+def _gate_problems(manifest: Manifest) -> list[Problem]:
+    found = [
+        Problem("gates", f"two gates are called {name}")
+        for name, times in Counter(gate.name for gate in manifest.gates).items()
+        if times > 1
+    ]
+    for number, gate in enumerate(manifest.gates):
+        domain = gate.event.split(".")[0]
+        found += [
+            Problem(f"gates.{number}.none_of.{place}", f"must be a {domain} event like the gate's own, {gate.event}")
+            for place, event in enumerate(gate.none_of)
+            if event.split(".")[0] != domain
+        ]
+    return found
+
+
+def _release_problems(manifest: Manifest, folder: Path) -> list[Problem]:
+    found = []
+    for key in ("artifact", "image_archive"):
+        file = getattr(manifest.release, key)
+        if file is not None and not (folder / file).is_file():
+            found.append(Problem(f"release.{key}", f"there is no file {folder / file}; build it, or correct the path"))
+    return found
+
+
+def _region_problems(manifest: Manifest, name: str, tree: Any, options_of: OptionsOf) -> list[Problem]:
+    region = manifest.regions[name]
+    try:
+        model = options_of(region.provider)
+    except LookupError as error:
+        return [Problem(f"regions.{name}.provider", str(error.args[0]))]
+    found: list[Problem] = []
+    for index, own in enumerate(region.targets):
+        try:
+            model.model_validate(target_options(region, index))
+        except ValidationError as error:
+            here = ("regions", name, "targets", index)
+            for problem in problems_of(error, tree, below=here, model=model):
+                key = _keys(problem.path)[len(here) :]
+                if key and key[0] not in own and key[0] in region.options:
+                    path = ".".join(map(str, ("regions", name, *key)))
+                    problem = Problem(path, problem.message, line_of(tree, ("regions", name, *key)))  # noqa: PLW2901
+                found.append(problem)
+    return list(dict.fromkeys(found))

@@ -1,0 +1,112 @@
+"""From a YAML file to a checked `Manifest`."""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+from fraisier.workflows.manifest.errors import ManifestInvalid, Problem
+from fraisier.workflows.manifest.models import BatchPart, GatePart, Manifest, RegionPart, ReleasePart, WavePart
+
+Location = tuple[int | str, ...]
+
+_PARTS: tuple[type[BaseModel], ...] = (Manifest, ReleasePart, WavePart, GatePart, BatchPart, RegionPart)
+
+
+def load_manifest(path: Path) -> Manifest:
+    """Read and check a manifest by itself; `check_references` and the providers check the rest.
+
+    Raises:
+        ManifestInvalid: it cannot be read, is not YAML or does not fit; every problem has its line.
+    """
+    tree = read_tree(path)
+    try:
+        return Manifest.model_validate(plain(tree))
+    except ValidationError as error:
+        raise ManifestInvalid(str(path), problems_of(error, tree)) from error
+
+
+def read_tree(path: Path) -> Any:
+    """The file as a YAML tree that remembers its lines.
+
+    Raises:
+        ManifestInvalid: it cannot be read, is no YAML, or is not one mapping.
+    """
+    try:
+        tree = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = mark.line + 1 if mark else None
+        raise ManifestInvalid(str(path), [Problem("", f"not YAML: {error.problem}", line)]) from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ManifestInvalid(str(path), [Problem("", f"cannot be read: {reason}")]) from error
+    if not isinstance(tree, dict):
+        raise ManifestInvalid(str(path), [Problem("", "a manifest is a mapping that starts with service:", 1)])
+    return tree
+
+
+def plain(node: Any) -> Any:
+    """A YAML tree as plain dicts, lists and scalars."""
+    if isinstance(node, dict):
+        return {str(key): plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [plain(value) for value in node]
+    for kind in (bool, int, float, str):
+        if isinstance(node, kind):
+            return kind(node)
+    return node
+
+
+def problems_of(error: ValidationError, tree: Any, *, below: Location = (), model: type[BaseModel] | None = None) -> list[Problem]:
+    """Every error of a validation, with path and line in the file.
+
+    Args:
+        tree: the YAML tree that holds the lines.
+        below: where in it the validated part stands.
+        model: the validated model, for the nearest right key; by default the manifest's own.
+    """
+    found = []
+    for one in error.errors(include_url=False):
+        location = below + _in_tree(one["loc"])
+        message = one["msg"].removeprefix("Value error, ")
+        if one["type"] == "extra_forbidden":
+            message = f"unknown key{_nearest(str(location[-1]), model)}"
+        elif one["type"] == "missing":
+            message = "is missing"
+        found.append(Problem(".".join(map(str, location)), message, line_of(tree, location)))
+    return found
+
+
+def line_of(tree: Any, location: Location) -> int | None:
+    """The line of the deepest part of `location` that is in the tree, from 1."""
+    line = None
+    node = tree
+    for key in location:
+        if not isinstance(node, (dict, list)) or not hasattr(node, "lc"):
+            break
+        try:
+            at = node.lc.key(key) if isinstance(node, dict) else node.lc.item(key)
+            node = node[key]
+        except (KeyError, IndexError, TypeError):
+            break
+        line = at[0] + 1
+    return line or 1
+
+
+def _in_tree(location: Location) -> Location:
+    # pydantic names the branch of a union and a mapping's bad key; neither is a key of the file.
+    noise = ("[key]", "function-", "literal[", "constrained-")
+    return tuple(key for key in location if not (isinstance(key, str) and key.lower().startswith(noise)))
+
+
+def _nearest(key: str, model: type[BaseModel] | None) -> str:
+    models = (model,) if model else _PARTS
+    known = sorted({field.alias or name for part in models for name, field in part.model_fields.items()})
+    near = difflib.get_close_matches(key, known, n=1)
+    if near:
+        return f"; did you mean {near[0]}?"
+    return f"; known here: {', '.join(known)}" if model else ""

@@ -1,0 +1,147 @@
+"""The manifest's models. A region's provider options are checked by its provider, not here."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from fraisier.providers.duration import Duration
+from fraisier.providers.models import HealthCheck
+from fraisier.workflows.arithmetic import Count
+from fraisier.workflows.contracts import OnFailure
+
+Name = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")]
+"""A service's or region's name: lower case, digits and dashes, so that it fits subjects, IDs and host names."""
+
+EventType = Annotated[str, Field(pattern=r"^(deployment|health|database|metrics)\.[a-z_]+$")]
+
+
+class Part(BaseModel):
+    """Base of every part: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class ReleasePart(Part):
+    """What is shipped.
+
+    Attributes:
+        version: the version as people say it.
+        artifact: a ``.tar.gz``, relative to the manifest; bare metal needs it.
+        image: an image reference, best by digest; Docker needs it.
+        image_archive: a ``docker save`` archive of `image`, relative to the manifest, for engines without a registry.
+    """
+
+    version: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
+    artifact: Path | None = None
+    image: str | None = None
+    image_archive: Path | None = None
+
+    @model_validator(mode="after")
+    def _something_to_ship(self) -> "ReleasePart":
+        if self.artifact is None and self.image is None:
+            raise ValueError("give an artifact (bare metal), an image (Docker) or both")
+        if self.image_archive is not None and self.image is None:
+            raise ValueError("image_archive needs image, the reference that it holds")
+        return self
+
+
+class WavePart(Part):
+    """Regions that go together.
+
+    Attributes:
+        regions: their names, in order.
+        max_parallel: how many of them at once; all by default.
+        soak: how long to wait and watch after the wave; after the last one a rollback is one signal away.
+    """
+
+    regions: Annotated[tuple[str, ...], Field(min_length=1)]
+    max_parallel: Count = "100%"
+    soak: Duration = timedelta(0)
+
+
+class GatePart(Part):
+    """A condition between one wave and the next, decided from stored events.
+
+    Attributes:
+        name: how people call it.
+        event: the event type to wait for.
+        from_: ``every_target``, a number of targets of the wave, or a percentage of each region's targets.
+        none_of: event types that speak against it.
+        timeout: when it is inconclusive; by default ``INTER_REGION_TIMEOUT``.
+    """
+
+    name: Name
+    event: EventType
+    from_: Annotated[Literal["every_target"] | Count, Field(alias="from", union_mode="left_to_right")] = "every_target"
+    none_of: tuple[EventType, ...] = ()
+    timeout: Duration | None = None
+
+
+class BatchPart(Part):
+    """How a region's targets are cut into batches.
+
+    Attributes:
+        canary: how many targets go first, alone.
+        max_parallel: how many go together after them.
+    """
+
+    canary: Annotated[int, Field(ge=0)] = 0
+    max_parallel: Count = 1
+
+
+class RegionPart(BaseModel):
+    """A region: its targets, and how they are reached and judged.
+
+    Any other key is an option of the provider; given here it holds for all targets, given at a target for that one.
+
+    Attributes:
+        provider: ``bare_metal``, ``docker`` or the name of a plug-in.
+        targets: one mapping of provider options a target.
+        batch: how they are cut into batches.
+        failure_tolerance: how many targets may fail before the region fails; a percentage rounds down.
+        health: how a target proves that it is healthy.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    provider: str
+    targets: Annotated[tuple[dict[str, Any], ...], Field(min_length=1)]
+    batch: BatchPart = BatchPart()
+    failure_tolerance: Count = 0
+    health: HealthCheck
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The provider options that hold for all targets."""
+        return dict(self.model_extra or {})
+
+
+class Manifest(Part):
+    """One rollout of one release of one service, as its owner wants it.
+
+    Attributes:
+        service: the service's name; at most one rollout of it is open at a time.
+        release: what is shipped.
+        waves: the order of the regions.
+        gates: asked between one wave and the next; by default every target's ``health.check_passed``.
+        on_failure: what happens when a region or a gate fails.
+        decision_timeout: how long a failed rollout waits for retry, skip, rollback or cancel before it ends.
+        regions: every region by name.
+    """
+
+    service: Name
+    release: ReleasePart
+    waves: Annotated[tuple[WavePart, ...], Field(min_length=1)]
+    gates: tuple[GatePart, ...] = ()
+    on_failure: OnFailure = OnFailure.ROLLBACK_REGION
+    decision_timeout: Duration = timedelta(minutes=10)
+    regions: Annotated[dict[Name, RegionPart], Field(min_length=1)]
+
+    @field_validator("regions")
+    @classmethod
+    def _no_reserved_name(cls, regions: dict[str, RegionPart]) -> dict[str, RegionPart]:
+        if "global" in regions:
+            raise ValueError("global is reserved for the events of the whole rollout; call the region something else")
+        return regions

@@ -1,0 +1,40 @@
+"""Timeouts and retries of every activity, in one table."""
+
+from datetime import timedelta
+from typing import TypedDict
+
+from temporalio.common import RetryPolicy
+from temporalio.workflow import ActivityCancellationType
+
+HEARTBEAT_EVERY = timedelta(seconds=2)
+
+
+class Options(TypedDict):
+    """The options of `start_activity_method` that a policy sets."""
+
+    start_to_close_timeout: timedelta
+    heartbeat_timeout: timedelta
+    retry_policy: RetryPolicy
+    cancellation_type: ActivityCancellationType
+
+
+def _options(start_to_close: timedelta) -> Options:
+    # No limit on attempts: what is left to Temporal is the loss of a worker, and a rollout outlives workers.
+    return Options(
+        start_to_close_timeout=start_to_close,
+        heartbeat_timeout=timedelta(seconds=10),
+        retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10)),
+        cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+    )
+
+
+STEP = _options(timedelta(hours=1))
+"""A step on a target: an upload may be long."""
+
+EVENT = _options(timedelta(hours=24))
+"""Publishing, minting and reading positions: they wait while NATS is away instead of failing."""
+
+
+def gate(timeout: timedelta) -> Options:
+    """A gate activity decides by its own deadline; Temporal's is only the net below it."""
+    return _options(timeout + timedelta(minutes=10))

@@ -1,0 +1,65 @@
+"""What the activities need from the outside, as protocols: the worker builds the real ones and hands them in.
+
+So no workflow file reaches a network library, whatever it imports.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Protocol
+
+from fraisier.providers.base import Provider
+from fraisier.workflows.contracts import StoredArtifact, TargetPlan
+from fraisier.workflows.steps import EventInput, Fact
+
+
+class Hint(Protocol):
+    """Set when something may have happened; never evidence that it did. An `asyncio.Event` is one."""
+
+    async def wait(self) -> object:
+        """Wait until it is set."""
+        ...
+
+    def clear(self) -> None:
+        """Make it ready for the next."""
+        ...
+
+
+class EventLog(Protocol):
+    """The streams, as activities see them."""
+
+    async def publish(self, event: EventInput) -> int:
+        """Store an event once for ever and return its sequence. Waits while the streams are away."""
+        ...
+
+    async def mint_generation(self, service: str, note: str) -> int:
+        """A fencing generation higher than every one minted for the service before."""
+        ...
+
+    async def last_sequence(self, event_type: str) -> int:
+        """The last sequence of the stream that holds this event type, 0 when it is empty."""
+        ...
+
+    def facts(self, *, event_type: str, rollout_id: str, service: str, after: int) -> AsyncIterator[Fact]:
+        """All stored events of the type's domain, of one rollout, after a sequence, in order; then it ends."""
+        ...
+
+    def hints(self, *, event_type: str, rollout_id: str, service: str) -> AbstractAsyncContextManager[Hint]:
+        """A hint for the same events."""
+        ...
+
+
+class TargetPool(Protocol):
+    """Connected providers, one a target, kept open between steps."""
+
+    def use(self, region: str, target: TargetPlan) -> AbstractAsyncContextManager[Provider]:
+        """The target's provider, connected. A connection that broke in use is not given out again."""
+        ...
+
+
+class ArtifactSource(Protocol):
+    """Where a worker gets artifacts from."""
+
+    async def fetch(self, artifact: StoredArtifact) -> Path:
+        """The artifact as a local file, verified by digest, fetched once a worker."""
+        ...

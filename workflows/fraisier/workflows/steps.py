@@ -1,0 +1,132 @@
+"""What goes in and out of the activities."""
+
+from enum import Enum
+from typing import Any
+
+from pydantic import Field
+
+from fraisier.providers.models import HealthCheck, Model, ReleaseRef, Step, TargetState
+from fraisier.workflows.contracts import GatePlan, RegionPlan, ReleasePlan, TargetPlan
+
+
+class StepInput(Model):
+    """One step on one target. The activity puts its own attempt into the fencing token."""
+
+    step: Step
+    target: TargetPlan
+    release: ReleasePlan
+    health: HealthCheck | None = None
+    to: ReleaseRef | None = None
+
+
+class PreflightInput(Model):
+    """All the targets of a region, looked at in one activity."""
+
+    region: RegionPlan
+    release: ReleasePlan
+
+
+class PreflightReport(Model):
+    """What preflight found, by target name.
+
+    Attributes:
+        states: what each fit target runs now.
+        unfit: why a target cannot take the release.
+    """
+
+    region: str
+    states: dict[str, TargetState]
+    unfit: dict[str, str]
+
+
+class PruneInput(Model):
+    """All the targets of a region whose old releases may go."""
+
+    steps: tuple[StepInput, ...]
+
+
+class EventInput(Model):
+    """An event of the rollout itself or of one region.
+
+    Attributes:
+        region: ``global`` for an event of the whole rollout.
+        step: makes the event's ID, so that a retried publish is one event for ever.
+    """
+
+    event_type: str
+    rollout_id: str
+    service: str
+    region: str
+    step: str
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+class GenerationInput(Model):
+    """Who asks for a new fencing generation, and why."""
+
+    service: str
+    note: str
+
+
+class Fact(Model):
+    """A stored event as a gate sees it: what its subject says, what its body says, and where it lies.
+
+    Attributes:
+        problem: why the body cannot be read; then only the subject's words are known.
+    """
+
+    event_type: str
+    region: str
+    service: str
+    rollout_id: str
+    sequence: int
+    target: str | None = None
+    data: dict[str, Any] = Field(default_factory=dict)
+    problem: str = ""
+
+
+class RegionExpectation(Model):
+    """What a gate expects of a region of the wave."""
+
+    targets: tuple[str, ...]
+    tolerance: int
+    generation: int
+
+
+class GateInput(Model):
+    """One gate, asked about one wave.
+
+    Attributes:
+        regions: the wave's regions by name.
+        after: the stream's last sequence when the wave started; only later events count.
+        seconds_left: until the gate is inconclusive; a pause does not count.
+    """
+
+    gate: GatePlan
+    rollout_id: str
+    service: str
+    digest: str
+    regions: dict[str, RegionExpectation]
+    after: int
+    seconds_left: float
+
+
+class Verdict(str, Enum):
+    """What a gate says. Only ``pass`` opens it."""
+
+    PASS = "pass"  # noqa: S105 (a verdict, not a password)
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+
+
+class GateReport(Model):
+    """A gate's verdict with what it measured.
+
+    Attributes:
+        detail: for people: what was seen and what was missing.
+        evidence: the sequences of the events that decided, at most 100.
+    """
+
+    verdict: Verdict
+    detail: str
+    evidence: tuple[int, ...] = ()
