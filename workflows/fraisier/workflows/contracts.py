@@ -174,7 +174,7 @@ class RegionInput(Model):
     region: RegionPlan
     wave: int
     generation: int
-    unfit: dict[str, str] = {}
+    unfit: dict[str, str] = Field(default_factory=dict)
     paused: bool = False
 
 
@@ -210,7 +210,7 @@ class RollbackInput(Model):
     region: RegionPlan
     generation: int
     targets: tuple[str, ...]
-    previous: dict[str, ReleaseRef] = {}
+    previous: dict[str, ReleaseRef] = Field(default_factory=dict)
     reason: str = ""
 
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from temporalio import activity
-from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, FailureError, TimeoutError
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, FailureError
+from temporalio.exceptions import TimeoutError as TimedOut
 
 from fraisier.providers.errors import ProviderError
 
@@ -23,14 +24,15 @@ def mapped_failures() -> Iterator[None]:
         yield
     except ProviderError as error:
         raise ApplicationError(
-            str(error), {"target": error.target, "step": error.step}, type=type(error).__name__, non_retryable=True
+            str(error),
+            {"target": error.target, "step": error.step},
+            type=type(error).__name__,
+            non_retryable=True,
         ) from error
     except (FailureError, Exception) as error:
         if isinstance(error, FailureError) or activity.info().attempt < DEFECT_ATTEMPTS:
             raise
-        raise ApplicationError(
-            f"{type(error).__name__}: {error}", type="Defect", non_retryable=True
-        ) from error
+        raise ApplicationError(f"{type(error).__name__}: {error}", type="Defect", non_retryable=True) from error
 
 
 def describe(error: BaseException) -> str:
@@ -38,7 +40,7 @@ def describe(error: BaseException) -> str:
     cause: BaseException = error
     while isinstance(cause, FailureError) and cause.cause is not None:
         cause = cause.cause
-    if isinstance(cause, TimeoutError):
+    if isinstance(cause, TimedOut):
         return "no worker finished the step in time"
     return str(cause) or type(cause).__name__
 

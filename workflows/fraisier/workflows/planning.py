@@ -71,5 +71,10 @@ def _gate(gate: GatePart, timeout: timedelta) -> GatePlan:
     elif gate.from_ != "every_target":
         share = int(gate.from_.rstrip("%"))
     return GatePlan(
-        name=gate.name, event=gate.event, share=share, count=count, none_of=gate.none_of, timeout=gate.timeout or timeout
+        name=gate.name,
+        event=gate.event,
+        share=share,
+        count=count,
+        none_of=gate.none_of,
+        timeout=gate.timeout or timeout,
     )

@@ -59,7 +59,7 @@ class EventGate:
         what = f"no {self.asked.gate.event} from {missing}" if missing else self._seen()
         return GateReport(verdict=Verdict.INCONCLUSIVE, detail=what + refused, evidence=self._evidence())
 
-    def _why_not(self, fact: Fact) -> str:
+    def _why_not(self, fact: Fact) -> str:  # noqa: PLR0911 (a list of reasons, read from the top)
         region = self.asked.regions.get(fact.region)
         if region is None or fact.rollout_id != self.asked.rollout_id or fact.service != self.asked.service:
             return f"an event of another rollout or region (sequence {fact.sequence})"

@@ -74,7 +74,10 @@ def _gate_problems(manifest: Manifest) -> list[Problem]:
     for number, gate in enumerate(manifest.gates):
         domain = gate.event.split(".")[0]
         found += [
-            Problem(f"gates.{number}.none_of.{place}", f"must be a {domain} event like the gate's own, {gate.event}")
+            Problem(
+                f"gates.{number}.none_of.{place}",
+                f"must be a {domain} event like the gate's own, {gate.event}",
+            )
             for place, event in enumerate(gate.none_of)
             if event.split(".")[0] != domain
         ]

@@ -9,7 +9,14 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
 from fraisier.workflows.manifest.errors import ManifestInvalid, Problem
-from fraisier.workflows.manifest.models import BatchPart, GatePart, Manifest, RegionPart, ReleasePart, WavePart
+from fraisier.workflows.manifest.models import (
+    BatchPart,
+    GatePart,
+    Manifest,
+    RegionPart,
+    ReleasePart,
+    WavePart,
+)
 
 Location = tuple[int | str, ...]
 
@@ -61,7 +68,9 @@ def plain(node: Any) -> Any:
     return node
 
 
-def problems_of(error: ValidationError, tree: Any, *, below: Location = (), model: type[BaseModel] | None = None) -> list[Problem]:
+def problems_of(
+    error: ValidationError, tree: Any, *, below: Location = (), model: type[BaseModel] | None = None
+) -> list[Problem]:
     """Every error of a validation, with path and line in the file.
 
     Args:
@@ -90,7 +99,7 @@ def line_of(tree: Any, location: Location) -> int | None:
             break
         try:
             at = node.lc.key(key) if isinstance(node, dict) else node.lc.item(key)
-            node = node[key]
+            node = node[key]  # type: ignore[index]
         except (KeyError, IndexError, TypeError):
             break
         line = at[0] + 1

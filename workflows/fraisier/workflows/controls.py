@@ -1,0 +1,117 @@
+"""What verbs do to a running rollout: the pause, the end that was asked for, the decision that is waited for."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+
+from fraisier.workflows.verbs import Verb, VerbRequest
+
+
+class Interrupted(Exception):
+    """Somebody asked the rollout to end: by ``rollback``, by ``cancel``, or by cancelling the workflow.
+
+    Not an error: it carries the story from wherever it is to its other end.
+    """
+
+
+class Controls:
+    """The verbs' effect, and the waits that heed it. Lives in the rollout workflow."""
+
+    def __init__(self) -> None:
+        self.paused = False
+        self.ending: Verb | None = None
+        self.request = VerbRequest()
+        self._deciding = False
+        self._closing = False
+        self._decision: Verb | None = None
+        self._seen: set[str] = set()
+
+    def refusal(self, verb: Verb) -> str:
+        """Why a verb makes no sense now, with the way out; empty when it does."""
+        if self._closing:
+            return f"too late to {verb.value}: the rollout is ending"
+        if self.ending is not None:
+            return f"{self.ending.value} is already under way, asked by {self.request.by or 'somebody'}"
+        if verb is Verb.PAUSE and self.paused:
+            return "it is paused already; resume lets it go on"
+        if verb is Verb.RESUME and not self.paused:
+            return "it is not paused"
+        if verb in (Verb.RETRY, Verb.SKIP) and not self._deciding:
+            return f"nothing has failed that waits for a decision, so there is nothing to {verb.value}"
+        return ""
+
+    def repeated(self, request: VerbRequest) -> bool:
+        """Whether a request with this ID has taken effect before."""
+        return request.id in self._seen
+
+    def apply(self, verb: Verb, request: VerbRequest) -> None:
+        """Let a verb that `refusal` let through take effect."""
+        if request.id:
+            self._seen.add(request.id)
+        if verb in (Verb.PAUSE, Verb.RESUME):
+            self.paused = verb is Verb.PAUSE
+        elif verb in (Verb.RETRY, Verb.SKIP):
+            self._decision = verb
+        else:
+            self.ending = verb
+            self.request = request
+
+    def close(self) -> None:
+        """Refuse every verb from now on."""
+        self._closing = True
+
+    async def until(self, done: Callable[[], bool], timeout: timedelta | None = None, why: str = "") -> bool:
+        """Wait until `done`; False when `timeout` came first.
+
+        Raises:
+            Interrupted: the rollout was asked to end.
+        """
+        try:
+            await workflow.wait_condition(
+                lambda: self.ending is not None or done(), timeout=timeout, timeout_summary=why or None
+            )
+        except asyncio.TimeoutError:
+            return False
+        except asyncio.CancelledError:
+            self.ending = self.ending or Verb.CANCEL
+        if self.ending is not None:
+            raise Interrupted
+        return True
+
+    async def hold(self) -> None:
+        """Wait while paused."""
+        await self.until(lambda: not self.paused)
+
+    async def wait(self, duration: timedelta, why: str) -> None:
+        """Wait for `duration`; a pause stops the clock."""
+        left = duration.total_seconds()
+        while left > 0:
+            await self.hold()
+            started = workflow.time()
+            await self.until(lambda: self.paused, timedelta(seconds=left), why)
+            left -= workflow.time() - started
+
+    async def decide(self, timeout: timedelta) -> Verb | None:
+        """Wait for ``retry`` or ``skip``; None when nobody decided in time."""
+        self._decision = None
+        self._deciding = True
+        try:
+            if timeout:
+                await self.until(lambda: self._decision is not None, timeout, "waiting for a decision")
+            return self._decision
+        finally:
+            self._deciding = False
+
+    async def through(self, *handles: Any) -> list[Any]:
+        """Wait for activities; when interrupted, cancel them and wait until they have ended."""
+        try:
+            await self.until(lambda: all(handle.done() for handle in handles))
+        except Interrupted:
+            for handle in handles:
+                handle.cancel()
+            await asyncio.gather(*handles, return_exceptions=True)
+            raise
+        return [handle.result() for handle in handles]

@@ -1,0 +1,197 @@
+"""What a rollout has done for it: activities and child workflows, and what is remembered of them."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import FailureError, is_cancelled_exception
+
+from fraisier.workflows.activities.targets import TargetActivities
+from fraisier.workflows.contracts import (
+    RegionInput,
+    RegionOutcome,
+    RegionReport,
+    RollbackInput,
+    RolloutInput,
+    TargetOutcome,
+    TargetReport,
+    WavePlan,
+)
+from fraisier.workflows.controls import Controls, Interrupted
+from fraisier.workflows.failures import describe
+from fraisier.workflows.policy import STEP
+from fraisier.workflows.region import RegionWorkflow
+from fraisier.workflows.region_rollback import RegionRollbackWorkflow
+from fraisier.workflows.rollout_state import RolloutState
+from fraisier.workflows.steps import PreflightInput, PreflightReport
+from fraisier.workflows.verbs import Verb
+
+
+class Crew:
+    """Runs what the rollout decides. Lives in the rollout workflow.
+
+    Args:
+        order: the rollout's input.
+        state: where results are remembered.
+        controls: whose interruptions are heeded.
+        on_change: called after the state changed, to show it.
+    """
+
+    def __init__(
+        self, order: RolloutInput, state: RolloutState, controls: Controls, *, on_change: Callable[[], None]
+    ) -> None:
+        self._order = order
+        self._plan = order.plan
+        self._state = state
+        self._controls = controls
+        self._show = on_change
+        self._running: dict[str, workflow.ChildWorkflowHandle[RegionWorkflow, RegionReport]] = {}
+
+    # -- regions -------------------------------------------------------------------------------------------
+
+    async def preflight(self) -> None:
+        """Look at every region's targets, and remember what runs there and what is unfit."""
+        handles = [
+            workflow.start_activity_method(
+                TargetActivities.preflight,
+                PreflightInput(region=region, release=self._plan.release),
+                summary=f"preflight {name}",
+                **STEP,
+            )
+            for name, region in self._plan.regions.items()
+        ]
+        reports: list[PreflightReport] = await self._controls.through(*handles)
+        for report in reports:
+            self._state.unfit[report.region] = report.unfit
+            self._state.previous[report.region] = {
+                target: state.release for target, state in report.states.items() if state.release is not None
+            }
+
+    async def run_regions(self, wave: WavePlan, names: Iterable[str], generation: int) -> list[RegionReport]:
+        """Roll regions of a wave out, so many at a time; none is started after one has failed.
+
+        Raises:
+            Interrupted: the rollout was asked to end; every started region has stopped by then.
+        """
+        room = asyncio.Semaphore(wave.max_parallel)
+        reports: list[RegionReport] = []
+
+        async def one(name: str) -> None:
+            async with room:
+                await self._controls.hold()
+                if all(report.outcome is RegionOutcome.SUCCEEDED for report in reports):
+                    reports.append(await self._run_region(name, wave, generation))
+
+        ended = await asyncio.gather(*(one(name) for name in names), return_exceptions=True)
+        for error in ended:
+            if isinstance(error, BaseException):
+                raise error
+        return reports
+
+    async def _run_region(self, name: str, wave: WavePlan, generation: int) -> RegionReport:
+        self._state.generations[name] = generation
+        self._state.region(name, "running")
+        self._show()
+        handle = await workflow.start_child_workflow(
+            RegionWorkflow.run,
+            RegionInput(
+                rollout_id=self._order.rollout_id,
+                release=self._plan.release,
+                region=self._plan.regions[name],
+                wave=wave.number,
+                generation=generation,
+                unfit=self._state.unfit.get(name, {}),
+                paused=self._controls.paused,
+            ),
+            id=f"rollout:{self._plan.service}:{self._order.rollout_id}:{name}",
+            static_summary=f"{name}: {self._plan.service} {self._plan.release.version}",
+        )
+        self._running[name] = handle
+        try:
+            await self._controls.until(handle.done)
+        except Interrupted:
+            await self._stop(name)
+            raise
+        return await self._ended(name)
+
+    async def stop_regions(self) -> None:
+        """Stop every region that still runs, and remember what it touched."""
+        await asyncio.gather(*(self._stop(name) for name in tuple(self._running)))
+
+    async def _stop(self, name: str) -> None:
+        await self._signal(name, RegionWorkflow.stop)
+        if name in self._running:
+            await self._ended(name)
+
+    async def _ended(self, name: str) -> RegionReport:
+        """A region's report; of one that broke, the report that all its targets may be touched."""
+        handle = self._running[name]
+        try:
+            report = await handle
+        except FailureError as error:
+            report = RegionReport(
+                region=name,
+                outcome=RegionOutcome.FAILED,
+                targets=tuple(
+                    TargetReport(target=t.name, outcome=TargetOutcome.FAILED, touched=True, error=describe(error))
+                    for t in self._plan.regions[name].targets
+                ),
+            )
+        self._running.pop(name, None)
+        self._state.region_ended(report)
+        self._show()
+        return report
+
+    async def pass_on(self, verb: Verb) -> None:
+        """Let running regions know of a pause or its end."""
+        signals = {Verb.PAUSE: RegionWorkflow.hold, Verb.RESUME: RegionWorkflow.release}
+        if verb in signals:
+            await asyncio.gather(*(self._signal(name, signals[verb]) for name in tuple(self._running)))
+
+    async def _signal(self, name: str, signal: Any) -> None:
+        try:
+            await self._running[name].signal(signal)
+        except FailureError as error:
+            if is_cancelled_exception(error):
+                raise
+            # The region ended by itself in the meantime: its report says how.
+            workflow.logger.info("%s took no signal: %s", name, error)
+
+    # -- back ----------------------------------------------------------------------------------------------
+
+    async def take_back(self, names: Iterable[str], generation: int, reason: str) -> list[str]:
+        """Take touched regions back, last wave first; returns what could not be taken back, for people."""
+        wanted = {name for name in names if self._state.touched.get(name)}
+        left: list[str] = []
+        for wave in reversed(self._plan.waves):
+            room = asyncio.Semaphore(wave.max_parallel)
+            group = [name for name in reversed(wave.regions) if name in wanted]
+            reports = await asyncio.gather(*(self._take_region_back(name, generation, reason, room) for name in group))
+            left += [f"{one.region}: {one.error}" for one in reports if one.outcome is not RegionOutcome.ROLLED_BACK]
+        return left
+
+    async def _take_region_back(self, name: str, generation: int, reason: str, room: asyncio.Semaphore) -> RegionReport:
+        async with room:
+            self._state.region(name, "rolling_back")
+            self._show()
+            order = RollbackInput(
+                rollout_id=self._order.rollout_id,
+                release=self._plan.release,
+                region=self._plan.regions[name],
+                generation=generation,
+                targets=self._state.touched[name],
+                previous=self._state.previous.get(name, {}),
+                reason=reason,
+            )
+            report = await workflow.execute_child_workflow(
+                RegionRollbackWorkflow.run,
+                order,
+                id=f"rollout:{self._plan.service}:{self._order.rollout_id}:{name}:rollback",
+                static_summary=f"{name}: back from {self._plan.service} {self._plan.release.version}",
+            )
+            self._state.region(name, report.outcome.value, report.error)
+            if report.outcome is RegionOutcome.ROLLED_BACK:
+                self._state.touched.pop(name)
+            self._show()
+            return report

@@ -1,0 +1,70 @@
+"""The live page of a workflow in the Temporal UI, as markdown. Pure."""
+
+from collections.abc import Sequence
+
+from fraisier.workflows.contracts import TargetReport
+from fraisier.workflows.status import GateStatus, RolloutStatus, WaveStatus
+
+ROWS_SHOWN = 50
+
+_MARKS = {
+    "waiting": "▫️",
+    "pending": "▫️",
+    "running": "🔵",
+    "staged": "🔵",
+    "activating": "🔵",
+    "soaking": "🔵",
+    "gate": "🔵",
+    "succeeded": "✅",
+    "done": "✅",
+    "pass": "✅",
+    "failed": "❌",
+    "fail": "❌",
+    "rollback_failed": "❌",
+    "rolled_back": "↩️",
+    "stopped": "⏹️",
+    "inconclusive": "❔",
+}
+
+
+def region_details(region: str, doing: str, reports: Sequence[TargetReport]) -> str:
+    """The page of a region workflow: what it does now, and a table of its targets."""
+    rows = "\n".join(
+        f"| {_cell(one.target)} | {_state(one.outcome.value)} | {_cell(one.error)} |" for one in reports[:ROWS_SHOWN]
+    )
+    more = f"\n\n… and {len(reports) - ROWS_SHOWN} more" if len(reports) > ROWS_SHOWN else ""
+    return f"**{region}**: {doing}\n\n| target | state | error |\n|---|---|---|\n{rows}{more}"
+
+
+def rollout_details(status: RolloutStatus) -> str:
+    """The page of a rollout: phase, what it waits for, waves, gates."""
+    head = f"**{status.service} {status.version}** (`{status.digest[:19]}`) — {status.phase.value.replace('_', ' ')}"
+    lines = [head + (", paused" if status.paused else "")]
+    if status.waiting_for:
+        lines.append(f"⏳ {status.waiting_for}")
+    if status.reason:
+        lines.append(f"Why: {status.reason}")
+    lines.append("\n".join(["| wave | region | state | error |", "|---|---|---|---|", *map(_wave, status.waves)]))
+    if status.gates:
+        lines.append("\n".join(["| gate | verdict | seen |", "|---|---|---|", *map(_gate, status.gates)]))
+    return "\n\n".join(lines)
+
+
+def _wave(wave: WaveStatus) -> str:
+    return "\n".join(
+        f"| {wave.number} ({wave.state}) | {one.name} | {_state(one.state)} | {_cell(one.error)} |"
+        for one in wave.regions
+    )
+
+
+def _gate(gate: GateStatus) -> str:
+    return f"| {gate.name} after wave {gate.wave} | {_state(gate.verdict or 'waiting')} | {_cell(gate.detail)} |"
+
+
+def _state(name: str) -> str:
+    return f"{_MARKS.get(name, '')} {name.replace('_', ' ')}".strip()
+
+
+def _cell(text: str) -> str:
+    # A pipe or a line break in a message would break the table.
+    return " ".join(text.replace("|", "\\|").split())

@@ -1,0 +1,169 @@
+"""`RegionWorkflow`: one region's forward part: stage everywhere, then batch by batch activate and check."""
+
+import asyncio
+from collections.abc import Sequence
+
+from temporalio import workflow
+
+from fraisier.workflows.activities.events import EventActivities
+from fraisier.workflows.activities.targets import TargetActivities
+from fraisier.workflows.arithmetic import batches, region_failed
+from fraisier.workflows.contracts import RegionInput, RegionOutcome, RegionReport, TargetOutcome, TargetPlan
+from fraisier.workflows.details import region_details
+from fraisier.workflows.policy import EVENT, STEP
+from fraisier.workflows.steps import EventInput, PruneInput
+from fraisier.workflows.targets import TargetBoard
+
+
+@workflow.defn
+class RegionWorkflow:
+    """Rolls a release out in one region and reports; what happens after a failure is the rollout's decision.
+
+    Signals: ``hold`` and ``release`` keep the next batch from starting and let it go; ``stop`` ends the region
+    as soon as its running steps have ended. Query ``report`` gives the targets' state at any time.
+    """
+
+    @workflow.init
+    def __init__(self, order: RegionInput) -> None:
+        """Set the board up before any signal can arrive."""
+        self._order = order
+        self._held = order.paused
+        self._doing = "starting"
+        self._board = TargetBoard(
+            rollout_id=order.rollout_id,
+            release=order.release,
+            region=order.region,
+            generation=order.generation,
+        )
+        for target, reason in order.unfit.items():
+            self._board.fail(target, reason)
+
+    @workflow.run
+    async def run(self, order: RegionInput) -> RegionReport:
+        """The region's story."""
+        await self._announce("deployment.started")
+        await self._stage()
+        for batch in batches(
+            self._board.standing(TargetOutcome.STAGED),
+            canary=order.region.canary,
+            max_parallel=order.region.max_parallel,
+        ):
+            await self._until_released()
+            if self._over():
+                break
+            await self._deploy(batch)
+        outcome = self._outcome()
+        if outcome is RegionOutcome.SUCCEEDED:
+            await self._prune()
+        await self._close(outcome)
+        return self._report(outcome)
+
+    @workflow.signal
+    def hold(self) -> None:
+        """Start no further batch until released."""
+        self._held = True
+
+    @workflow.signal
+    def release(self) -> None:
+        """Go on after a hold."""
+        self._held = False
+
+    @workflow.signal
+    def stop(self) -> None:
+        """End as soon as the running steps have ended."""
+        self._board.stop()
+
+    @workflow.query
+    def report(self) -> RegionReport:
+        """How the targets stand now."""
+        return self._report(self._outcome())
+
+    async def _stage(self) -> None:
+        waiting = self._board.standing(TargetOutcome.PENDING)
+        self._say(f"staging on {len(waiting)} targets; nothing changes yet")
+
+        async def one(target: TargetPlan) -> None:
+            done = await self._board.step(TargetActivities.stage, self._board.order("stage", target))
+            if done is not None:
+                self._board.note(target.name, outcome=TargetOutcome.STAGED)
+
+        await asyncio.gather(*(one(target) for target in waiting))
+
+    async def _deploy(self, batch: Sequence[TargetPlan]) -> None:
+        self._say(f"activating {self._board.names(batch)}")
+
+        async def one(target: TargetPlan) -> None:
+            if self._board.stopping:
+                return
+            self._board.note(target.name, outcome=TargetOutcome.ACTIVATING, touched=True)
+            if await self._board.step(TargetActivities.activate, self._board.order("activate", target)) is None:
+                return
+            health = await self._board.step(
+                TargetActivities.check_health, self._board.order("health", target, health=True)
+            )
+            if health is not None and health.healthy:
+                self._board.note(target.name, outcome=TargetOutcome.SUCCEEDED)
+            elif health is not None:
+                self._board.fail(target.name, f"not healthy: {health.detail}")
+
+        await asyncio.gather(*(one(target) for target in batch))
+        self._say(f"{self._board.counted(TargetOutcome.SUCCEEDED)} of {len(self._order.region.targets)} targets done")
+
+    async def _prune(self) -> None:
+        steps = tuple(self._board.order("prune", t) for t in self._board.standing(TargetOutcome.SUCCEEDED))
+        await workflow.execute_activity_method(
+            TargetActivities.prune, PruneInput(steps=steps), summary="remove old releases", **STEP
+        )
+
+    async def _until_released(self) -> None:
+        if self._held and not self._board.stopping:
+            self._say("paused: waiting for resume")
+        await workflow.wait_condition(lambda: not self._held or self._board.stopping)
+
+    def _over(self) -> bool:
+        return self._board.stopping or region_failed(
+            self._board.counted(TargetOutcome.FAILED), self._order.region.tolerance
+        )
+
+    def _outcome(self) -> RegionOutcome:
+        if region_failed(self._board.counted(TargetOutcome.FAILED), self._order.region.tolerance):
+            return RegionOutcome.FAILED
+        done = self._board.counted(TargetOutcome.SUCCEEDED, TargetOutcome.FAILED)
+        return RegionOutcome.SUCCEEDED if done == len(self._order.region.targets) else RegionOutcome.STOPPED
+
+    async def _close(self, outcome: RegionOutcome) -> None:
+        self._say(outcome.value)
+        if outcome is RegionOutcome.SUCCEEDED:
+            await self._announce("deployment.completed")
+        elif outcome is RegionOutcome.FAILED:
+            await self._announce("deployment.failed", detail=self._report(outcome).error)
+
+    async def _announce(self, event_type: str, **data: str) -> None:
+        order = self._order
+        await workflow.execute_activity_method(
+            EventActivities.publish,
+            EventInput(
+                event_type=event_type,
+                rollout_id=order.rollout_id,
+                service=order.release.service,
+                region=order.region.name,
+                step=f"{order.generation}.region",
+                data={
+                    "version": order.release.version,
+                    "release_digest": order.release.digest,
+                    "generation": order.generation,
+                    "wave": order.wave,
+                    "scope": "region",
+                    **data,
+                },
+            ),
+            summary=f"{event_type} {order.region.name}",
+            **EVENT,
+        )
+
+    def _report(self, outcome: RegionOutcome) -> RegionReport:
+        return RegionReport(region=self._order.region.name, outcome=outcome, targets=self._board.reports())
+
+    def _say(self, doing: str) -> None:
+        self._doing = doing
+        workflow.set_current_details(region_details(self._order.region.name, doing, self._board.reports()))

@@ -1,0 +1,100 @@
+"""`RegionRollbackWorkflow`: takes the touched targets of one region back to what each ran before."""
+
+import asyncio
+
+from temporalio import workflow
+
+from fraisier.workflows.activities.events import EventActivities
+from fraisier.workflows.activities.targets import TargetActivities
+from fraisier.workflows.arithmetic import batches
+from fraisier.workflows.contracts import RegionOutcome, RegionReport, RollbackInput, TargetOutcome, TargetPlan
+from fraisier.workflows.details import region_details
+from fraisier.workflows.policy import EVENT
+from fraisier.workflows.steps import EventInput
+from fraisier.workflows.targets import TargetBoard
+
+
+@workflow.defn
+class RegionRollbackWorkflow:
+    """Rolls the touched targets of a region back, in reverse order, health-checked, with no soak.
+
+    A target where it fails is reported and does not stop the others.
+    """
+
+    @workflow.init
+    def __init__(self, order: RollbackInput) -> None:
+        """Set the board up."""
+        self._order = order
+        touched = {*order.targets}
+        region = order.region.model_copy(
+            update={"targets": tuple(target for target in reversed(order.region.targets) if target.name in touched)}
+        )
+        self._targets = region.targets
+        self._board = TargetBoard(
+            rollout_id=order.rollout_id, release=order.release, region=region, generation=order.generation
+        )
+
+    @workflow.run
+    async def run(self, order: RollbackInput) -> RegionReport:
+        """The rollback's story."""
+        for batch in batches(self._targets, canary=0, max_parallel=order.region.max_parallel):
+            self._say(f"taking back {self._board.names(batch)}")
+            await asyncio.gather(*(self._take_back(target) for target in batch))
+        failed = self._board.counted(TargetOutcome.FAILED)
+        outcome = RegionOutcome.ROLLBACK_FAILED if failed else RegionOutcome.ROLLED_BACK
+        self._say(outcome.value)
+        await self._announce(outcome)
+        return self._report(outcome)
+
+    @workflow.query
+    def report(self) -> RegionReport:
+        """How the targets stand now."""
+        return self._report(RegionOutcome.STOPPED)
+
+    async def _take_back(self, target: TargetPlan) -> None:
+        previous = self._order.previous.get(target.name)
+        done = await self._board.step(TargetActivities.rollback, self._board.order("rollback", target, to=previous))
+        if done is None:
+            return
+        if previous is not None:
+            health = await self._board.step(
+                TargetActivities.check_health, self._board.order("verify", target, to=previous, health=True)
+            )
+            if health is None:
+                return
+            if not health.healthy:
+                self._board.fail(target.name, f"back on {previous.version}, but not healthy: {health.detail}")
+                return
+        self._board.note(target.name, outcome=TargetOutcome.ROLLED_BACK)
+
+    async def _announce(self, outcome: RegionOutcome) -> None:
+        order = self._order
+        report = self._report(outcome)
+        back = outcome is RegionOutcome.ROLLED_BACK
+        event_type = "deployment.rolled_back" if back else "deployment.failed"
+        await workflow.execute_activity_method(
+            EventActivities.publish,
+            EventInput(
+                event_type=event_type,
+                rollout_id=order.rollout_id,
+                service=order.release.service,
+                region=order.region.name,
+                step=f"{order.generation}.rollback",
+                data={
+                    "version": order.release.version,
+                    "release_digest": order.release.digest,
+                    "generation": order.generation,
+                    "scope": "region",
+                    "reason": order.reason,
+                    "detail": report.error,
+                },
+            ),
+            summary=f"{event_type} {order.region.name}",
+            **EVENT,
+        )
+
+    def _report(self, outcome: RegionOutcome) -> RegionReport:
+        return RegionReport(region=self._order.region.name, outcome=outcome, targets=self._board.reports())
+
+    def _say(self, doing: str) -> None:
+        workflow.set_current_details(region_details(self._order.region.name, doing, self._board.reports()))

@@ -1,0 +1,91 @@
+"""What a rollout remembers of itself, and the status it shows. Pure."""
+
+from datetime import datetime
+from typing import Any
+
+from fraisier.providers.models import ReleaseRef
+from fraisier.workflows.contracts import RegionReport, RolloutInput, RolloutPhase, WavePlan
+from fraisier.workflows.status import GateStatus, RegionStatus, RolloutStatus, WaveStatus
+
+
+class RolloutState:
+    """Waves, regions and gates as they stand.
+
+    Attributes:
+        previous: by region and target, what ran there before the rollout.
+        unfit: by region and target, why preflight refused it.
+        touched: by region, the targets that a rollback must visit.
+        generations: by region, the fencing generation of its last forward run.
+    """
+
+    def __init__(self, order: RolloutInput, started_at: datetime) -> None:
+        plan = order.plan
+        self.previous: dict[str, dict[str, ReleaseRef]] = {}
+        self.unfit: dict[str, dict[str, str]] = {}
+        self.touched: dict[str, tuple[str, ...]] = {}
+        self.generations: dict[str, int] = {}
+        self._regions = {
+            name: RegionStatus(name=name, targets=len(region.targets)) for name, region in plan.regions.items()
+        }
+        self._waves = {wave.number: "waiting" for wave in plan.waves}
+        self._gates: dict[tuple[int, str], GateStatus] = {}
+        self._order = order
+        self._status: dict[str, Any] = {"phase": RolloutPhase.PREFLIGHT}
+        self._started_at = started_at
+
+    @property
+    def phase(self) -> RolloutPhase:
+        """Where the rollout is."""
+        phase: RolloutPhase = self._status["phase"]
+        return phase
+
+    def enter(self, phase: RolloutPhase, *, waiting_for: str = "", reason: str | None = None) -> None:
+        """Go to a phase, saying what it waits for and, once known, why it fails or goes back."""
+        self._status |= {"phase": phase, "waiting_for": waiting_for}
+        if reason is not None:
+            self._status["reason"] = reason
+
+    def region(self, name: str, state: str, error: str = "") -> None:
+        """Note how a region stands."""
+        self._regions[name] = self._regions[name].model_copy(update={"state": state, "error": error})
+
+    def region_ended(self, report: RegionReport) -> None:
+        """Note a region's report, and the targets that it touched in this run or an earlier one."""
+        self.region(report.region, report.outcome.value, report.error)
+        before = self.touched.get(report.region, ())
+        self.touched[report.region] = (*before, *(name for name in report.touched if name not in before))
+
+    def wave(self, number: int, state: str) -> None:
+        """Note how a wave stands."""
+        self._waves[number] = state
+
+    def gate(self, wave: int, name: str, verdict: str = "", detail: str = "") -> None:
+        """Note how a gate stands."""
+        self._gates[wave, name] = GateStatus(wave=wave, name=name, verdict=verdict, detail=detail)
+
+    def ended_regions(self) -> dict[str, str]:
+        """The state of every region that was started."""
+        return {name: one.state for name, one in self._regions.items() if one.state != "waiting"}
+
+    def status(self, *, paused: bool) -> RolloutStatus:
+        """All of it, for people."""
+        plan = self._order.plan
+        return RolloutStatus(
+            rollout_id=self._order.rollout_id,
+            service=plan.service,
+            version=plan.release.version,
+            digest=plan.release.digest,
+            actor=self._order.actor,
+            started_at=self._started_at,
+            paused=paused,
+            waves=tuple(self._wave_status(wave) for wave in plan.waves),
+            gates=tuple(self._gates.values()),
+            **self._status,
+        )
+
+    def _wave_status(self, wave: WavePlan) -> WaveStatus:
+        return WaveStatus(
+            number=wave.number,
+            state=self._waves[wave.number],
+            regions=tuple(self._regions[name] for name in wave.regions),
+        )

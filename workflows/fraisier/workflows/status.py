@@ -1,0 +1,64 @@
+"""The ``status`` query's answer. Versioned: fields are only added."""
+
+from datetime import datetime
+
+from fraisier.providers.models import Model
+from fraisier.workflows.contracts import RolloutPhase
+
+
+class RegionStatus(Model):
+    """A region of a wave.
+
+    Attributes:
+        state: ``waiting``, ``running``, or how it ended.
+        targets: how many it has.
+        error: the first thing that went wrong.
+    """
+
+    name: str
+    state: str = "waiting"
+    targets: int = 0
+    error: str = ""
+
+
+class WaveStatus(Model):
+    """A wave and its regions. `state` is ``waiting``, ``running``, ``soaking``, ``gate``, ``done`` or ``failed``."""
+
+    number: int
+    state: str = "waiting"
+    regions: tuple[RegionStatus, ...]
+
+
+class GateStatus(Model):
+    """A gate that was asked. `verdict` is empty while it is open."""
+
+    wave: int
+    name: str
+    verdict: str = ""
+    detail: str = ""
+
+
+class RolloutStatus(Model):
+    """A rollout as people see it.
+
+    Attributes:
+        version_of_status: the version of this model.
+        phase: where it is.
+        paused: whether it is held.
+        waiting_for: what it waits for now and which verbs help, in one sentence; empty when it works.
+        reason: why it failed or was taken back.
+    """
+
+    version_of_status: int = 1
+    rollout_id: str
+    service: str
+    version: str
+    digest: str
+    actor: str = ""
+    started_at: datetime
+    phase: RolloutPhase
+    paused: bool = False
+    waiting_for: str = ""
+    reason: str = ""
+    waves: tuple[WaveStatus, ...]
+    gates: tuple[GateStatus, ...] = ()

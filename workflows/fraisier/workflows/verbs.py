@@ -1,0 +1,46 @@
+"""The verbs that people send to an open rollout, as signals or as updates."""
+
+from enum import Enum
+from typing import Any
+
+from fraisier.providers.models import Model
+
+TEXT_KEPT = 500
+"""How much of an actor's or reason's text is kept, in characters."""
+
+
+class Verb(str, Enum):
+    """What can be asked of an open rollout."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    ROLLBACK = "rollback"
+    RETRY = "retry"
+    SKIP = "skip"
+    CANCEL = "cancel"
+
+
+class VerbRequest(Model):
+    """Who asks, and why.
+
+    Attributes:
+        by: the actor.
+        reason: why, for the audit.
+        id: a second request with the same ID changes nothing.
+    """
+
+    by: str = ""
+    reason: str = ""
+    id: str = ""
+
+
+def read_request(payload: Any) -> VerbRequest:
+    """Read what came with a signal, kindly: a signal from a page or a shell must not be lost over its payload.
+
+    Nothing at all, a bare string (taken as the reason) and objects with other keys are all accepted.
+    """
+    if isinstance(payload, VerbRequest):
+        return payload
+    if isinstance(payload, dict):
+        return VerbRequest(**{key: str(payload[key])[:TEXT_KEPT] for key in ("by", "reason", "id") if payload.get(key)})
+    return VerbRequest(reason=str(payload)[:TEXT_KEPT] if payload else "")
