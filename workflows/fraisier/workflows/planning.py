@@ -1,11 +1,10 @@
 """From a checked manifest to a plan: every default, count and name resolved. Pure."""
 
 from datetime import timedelta
-from typing import Any
 
 from fraisier.workflows.arithmetic import resolve, resolve_parallel
 from fraisier.workflows.contracts import GatePlan, Plan, RegionPlan, ReleasePlan, TargetPlan, WavePlan
-from fraisier.workflows.manifest.check import target_options
+from fraisier.workflows.manifest.check import target_name, target_options
 from fraisier.workflows.manifest.models import GatePart, Manifest, RegionPart
 
 EVERY_TARGET = 100
@@ -55,13 +54,6 @@ def _region(name: str, region: RegionPart) -> RegionPlan:
         tolerance=resolve(region.failure_tolerance, total),
         health=region.health,
     )
-
-
-def target_name(options: dict[str, Any]) -> str:
-    """The name of a target out of its options: its own ``name``, else its host with its port, else its engine."""
-    if "host" in options:
-        return f"{options['host']}:{options['port']}" if "port" in options else str(options["host"])
-    return str(options.get("name") or options.get("engine") or "default")
 
 
 def _gate(gate: GatePart, timeout: timedelta) -> GatePlan:

@@ -42,7 +42,7 @@ class EventGate:
             if len(failed) > region.tolerance:
                 return GateReport(
                     verdict=Verdict.FAIL,
-                    detail=f"{name}: {_names(failed)} stored {', '.join(sorted(set(failed.values())))}",
+                    detail=f"{name}: {_names(sorted(failed))} stored {', '.join(sorted(set(failed.values())))}",
                 )
         if self._enough():
             return GateReport(verdict=Verdict.PASS, detail=self._seen(), evidence=self._evidence())

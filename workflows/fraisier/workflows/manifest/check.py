@@ -40,6 +40,13 @@ def target_options(region: RegionPart, index: int) -> dict[str, Any]:
     return {**region.options, **region.targets[index]}
 
 
+def target_name(options: dict[str, Any]) -> str:
+    """The name of a target out of its options: its own ``name``, else its host with its port, else its engine."""
+    if "host" in options:
+        return f"{options['host']}:{options['port']}" if "port" in options else str(options["host"])
+    return str(options.get("name") or options.get("engine") or "default")
+
+
 def _keys(path: str) -> tuple[int | str, ...]:
     return tuple(int(key) if key.isdigit() else key for key in path.split("."))
 
@@ -99,7 +106,12 @@ def _region_problems(manifest: Manifest, name: str, tree: Any, options_of: Optio
         model = options_of(region.provider)
     except LookupError as error:
         return [Problem(f"regions.{name}.provider", str(error.args[0]))]
-    found: list[Problem] = []
+    names = [target_name(target_options(region, index)) for index in range(len(region.targets))]
+    found = [
+        Problem(f"regions.{name}.targets.{index}", f"is {target} again; a target stands in a region once")
+        for index, target in enumerate(names)
+        if target in names[:index]
+    ]
     for index, own in enumerate(region.targets):
         try:
             model.model_validate(target_options(region, index))

@@ -1,0 +1,171 @@
+"""A manifest that is wrong is refused with the line, the key and the way out; a right one becomes a plan."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, ConfigDict
+
+from fraisier.workflows.contracts import OnFailure, Plan, ReleasePlan
+from fraisier.workflows.manifest.check import check_manifest
+from fraisier.workflows.manifest.errors import ManifestInvalid
+from fraisier.workflows.planning import make_plan
+
+GOOD = """\
+service: api
+release: {version: "2.0.0", artifact: api.tar.gz}
+waves:
+  - {regions: [us-east-1], soak: 10m}
+  - {regions: [us-west-2, eu-west-1], max_parallel: 50%}
+gates:
+  - {name: healthy, event: health.check_passed, from: every_target, none_of: [health.check_failed], timeout: 45s}
+  - {name: some, event: health.check_passed, from: 2}
+  - {name: half, event: health.check_passed, from: 50%}
+on_failure: rollback_all
+decision_timeout: 0s
+regions:
+  us-east-1:
+    provider: hosts
+    user: deploy
+    targets: [{host: a.example}, {host: b.example, port: 2222}, {host: c.example}]
+    batch: {canary: 1, max_parallel: 25%}
+    failure_tolerance: 34%
+    health: {tcp: "127.0.0.1:80"}
+  us-west-2:
+    provider: hosts
+    targets: [{host: d.example}]
+    health: {http: "http://127.0.0.1/health", interval: 500ms}
+  eu-west-1:
+    provider: hosts
+    targets: [{host: e.example}]
+    health: {command: ["true"]}
+"""
+
+
+class HostOptions(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    host: str
+    port: int = 22
+    user: str = "root"
+
+
+def options_of(provider: str) -> type[BaseModel]:
+    if provider != "hosts":
+        raise LookupError(f"no provider is called {provider}; there are: hosts")
+    return HostOptions
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    (tmp_path / "api.tar.gz").write_bytes(b"x")
+    path = tmp_path / "rollout.yaml"
+    path.write_text(GOOD)
+    return path
+
+
+def plan_of(path: Path) -> Plan:
+    manifest = check_manifest(path, options_of)
+    release = ReleasePlan(service="api", version="2.0.0", digest="sha256:0")
+    return make_plan(manifest, release, gate_timeout=timedelta(seconds=7))
+
+
+def problem_of(path: Path, old: str, new: str) -> str:
+    assert old in GOOD
+    path.write_text(GOOD.replace(old, new))
+    with pytest.raises(ManifestInvalid) as caught:
+        check_manifest(path, options_of)
+    return str(caught.value).replace(f"{path.parent}/", "")
+
+
+def test_a_good_manifest_becomes_a_plan_with_every_count_resolved(manifest: Path) -> None:
+    plan = plan_of(manifest)
+    assert [(wave.number, wave.regions, wave.max_parallel, wave.soak) for wave in plan.waves] == [
+        (1, ("us-east-1",), 1, timedelta(minutes=10)),
+        (2, ("us-west-2", "eu-west-1"), 1, timedelta(0)),
+    ]
+    east = plan.regions["us-east-1"]
+    assert (east.canary, east.max_parallel, east.tolerance) == (1, 1, 1)
+    assert [target.name for target in east.targets] == ["a.example", "b.example:2222", "c.example"]
+    assert east.targets[1].options == {"user": "deploy", "host": "b.example", "port": 2222}
+    assert [(gate.name, gate.share, gate.count, gate.timeout.total_seconds()) for gate in plan.gates] == [
+        ("healthy", 100, None, 45),
+        ("some", 100, 2, 7),
+        ("half", 50, None, 7),
+    ]
+    assert (plan.on_failure, plan.decision_timeout) == (OnFailure.ROLLBACK_ALL, timedelta(0))
+
+
+def test_without_gates_every_targets_health_opens_the_way(manifest: Path) -> None:
+    text = GOOD[: GOOD.index("gates:")] + GOOD[GOOD.index("on_failure:") :]
+    manifest.write_text(text)
+    (gate,) = plan_of(manifest).gates
+    assert (gate.event, gate.share, gate.none_of) == (
+        "health.check_passed",
+        100,
+        ("health.check_failed", "health.check_timeout"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("soak: 10m", "soka: 10m", "rollout.yaml:4: waves.0.soka: unknown key; did you mean soak?"),
+        ("soak: 10m", "soak: 10", "rollout.yaml:4: waves.0.soak: 10 is not a duration"),
+        ("soak: 10m", "soak: 10 minutes", "rollout.yaml:4: waves.0.soak: '10 minutes' is not a duration"),
+        ("[us-east-1]", "[us-east-9]", "rollout.yaml:4: waves.0.regions.0: unknown region us-east-9; known: us-east-1"),
+        ("[us-east-1]", "[]", "rollout.yaml:4: waves.0.regions:"),
+        ("us-west-2, eu-west-1]", "us-west-2]", "rollout.yaml:24: regions.eu-west-1: is in no wave"),
+        ("[us-west-2, eu-west-1]", "[us-west-2, us-west-2, eu-west-1]", "waves: region us-west-2 stands in 2 places"),
+        ("targets: [{host: d.example}]", "targets: []", "rollout.yaml:22: regions.us-west-2.targets:"),
+        ("api.tar.gz", "nope.tar.gz", "rollout.yaml:2: release.artifact: there is no file nope.tar.gz"),
+        ("user: deploy", "usr: deploy", "rollout.yaml:15: regions.us-east-1.usr: unknown key; did you mean user?"),
+        (
+            "port: 2222",
+            "prot: 2222",
+            "rollout.yaml:16: regions.us-east-1.targets.1.prot: unknown key; did you mean port?",
+        ),
+        ("port: 2222", "port: many", "rollout.yaml:16: regions.us-east-1.targets.1.port:"),
+        ("{host: d.example}", "{}", "rollout.yaml:22: regions.us-west-2.targets.0.host: is missing"),
+        ("{host: c.example}", "{host: a.example}", "regions.us-east-1.targets.2: is a.example again"),
+        (
+            "provider: hosts\n    user",
+            "provider: host\n    user",
+            "regions.us-east-1.provider: no provider is called host",
+        ),
+        ('{tcp: "127.0.0.1:80"}', "{}", "regions.us-east-1.health: give exactly one of http, tcp or command, not none"),
+        ("canary: 1", "canary: -1", "rollout.yaml:17: regions.us-east-1.batch.canary:"),
+        ("failure_tolerance: 34%", "failure_tolerance: 134%", "regions.us-east-1.failure_tolerance: '134%' is neither"),
+        ("from: 2", "from: some", "rollout.yaml:8: gates.1.from:"),
+        ("event: health.check_passed, from: 2", "event: healthy, from: 2", "rollout.yaml:8: gates.1.event:"),
+        ("[health.check_failed]", "[deployment.failed]", "gates.0.none_of.0: must be a health event"),
+        ("name: some", "name: healthy", "gates: two gates are called healthy"),
+        ("on_failure: rollback_all", "on_failure: panic", "rollout.yaml:10: on_failure:"),
+        ("service: api", "service: API!", "rollout.yaml:1: service:"),
+        ("service: api", "", "rollout.yaml:1: service: is missing"),
+        ("  eu-west-1:", "  global:", "global is reserved"),
+        ("artifact: api.tar.gz", "image_archive: api.tar.gz", "rollout.yaml:2: release: give an artifact"),
+        ("waves:", "waves: [", "not YAML"),
+        ("service: api", "service: api\nservice: api", "not YAML: found duplicate key"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line_and_the_way_out(manifest: Path, old: str, new: str, says: str) -> None:
+    assert says in problem_of(manifest, old, new)
+
+
+def test_all_problems_are_told_at_once_in_the_order_of_the_file(manifest: Path) -> None:
+    manifest.write_text(GOOD.replace("soak:", "soka:").replace("canary: 1", "canary: x"))
+    with pytest.raises(ManifestInvalid) as caught:
+        check_manifest(manifest, options_of)
+    assert [problem.line for problem in caught.value.problems] == [4, 17]
+
+
+def test_a_file_that_is_not_there_or_no_mapping_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ManifestInvalid, match=r"none\.yaml: cannot be read: No such file"):
+        check_manifest(tmp_path / "none.yaml", options_of)
+    (tmp_path / "list.yaml").write_text("- a\n")
+    with pytest.raises(ManifestInvalid, match="a manifest is a mapping"):
+        check_manifest(tmp_path / "list.yaml", options_of)
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ManifestInvalid, match="not UTF-8"):
+        check_manifest(tmp_path / "bytes.yaml", options_of)

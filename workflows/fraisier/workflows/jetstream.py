@@ -1,0 +1,75 @@
+"""The real `EventLog` and `ArtifactSource`, over `fraisier.nats`. Only workers import this."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+from fraisier.nats import ArtifactStore, NatsClient, NatsEventBus, mint_generation, new_event
+from fraisier.workflows.contracts import StoredArtifact
+from fraisier.workflows.ports import Hint
+from fraisier.workflows.steps import EventInput, Fact
+
+
+class JetStreamLog:
+    """The streams, as activities see them.
+
+    Args:
+        bus: a bus whose client is connected.
+        client: that client.
+    """
+
+    def __init__(self, bus: NatsEventBus, client: NatsClient) -> None:
+        self._bus = bus
+        self._client = client
+
+    async def publish(self, event: EventInput) -> int:
+        """Store an event once for ever and return its sequence; waits while NATS is away."""
+        stored = await self._bus.publish_event(
+            new_event(
+                event.event_type,
+                deployment_id=event.rollout_id,
+                region=event.region,
+                service=event.service,
+                data=event.data,
+                step=event.step,
+            )
+        )
+        return stored.sequence
+
+    async def mint_generation(self, service: str, note: str) -> int:
+        """A fencing generation higher than every one minted for the service before."""
+        return await mint_generation(self._client, service, note=note)
+
+    async def last_sequence(self, event_type: str) -> int:
+        """The last sequence of the stream that holds this event type, 0 when it is empty."""
+        return await self._bus.last_sequence(_domain(event_type))
+
+    async def facts(self, *, event_type: str, rollout_id: str, service: str, after: int) -> AsyncIterator[Fact]:
+        """All stored events of the type's domain, of one rollout, after a sequence, in order; then it ends."""
+        raise NotImplementedError
+        yield
+
+    def hints(self, *, event_type: str, rollout_id: str, service: str) -> AbstractAsyncContextManager[Hint]:
+        """A hint for the same events."""
+        raise NotImplementedError
+
+
+class ArtifactCache:
+    """Artifacts by digest in a folder of this worker, fetched from the object store once.
+
+    Args:
+        store: the object store.
+        folder: where files are kept.
+    """
+
+    def __init__(self, store: ArtifactStore, folder: Path) -> None:
+        self._store = store
+        self._folder = folder
+
+    async def fetch(self, artifact: StoredArtifact) -> Path:
+        """The artifact as a local file, verified by digest."""
+        return await self._store.fetch(artifact.digest, self._folder)
+
+
+def _domain(event_type: str) -> str:
+    return event_type.split(".", 1)[0]
