@@ -1,0 +1,187 @@
+"""A worker over simulated targets, on a real Temporal server and a real NATS server."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import Client, WorkflowHandle
+from temporalio.worker import Replayer, Worker
+
+from fraisier.nats import Event, NatsClient, NatsEventBus
+from fraisier.providers.models import HealthCheck
+from fraisier.workflows.activities.events import EventActivities
+from fraisier.workflows.activities.targets import TargetActivities
+from fraisier.workflows.arithmetic import resolve_parallel
+from fraisier.workflows.contracts import (
+    GatePlan,
+    OnFailure,
+    Plan,
+    RegionPlan,
+    ReleasePlan,
+    RolloutInput,
+    RolloutResult,
+    TargetPlan,
+    WavePlan,
+)
+from fraisier.workflows.converter import DATA_CONVERTER
+from fraisier.workflows.jetstream import JetStreamLog
+from fraisier.workflows.pool import ProviderPool
+from fraisier.workflows.region import RegionWorkflow
+from fraisier.workflows.region_rollback import RegionRollbackWorkflow
+from fraisier.workflows.rollout import RolloutWorkflow
+from fraisier.workflows.sandbox import SANDBOX
+from fraisier.workflows.status import RolloutStatus
+from tests.support.simulated import SimulatedProvider, World
+
+WORKFLOWS = [RolloutWorkflow, RegionWorkflow, RegionRollbackWorkflow]
+NEW = ReleasePlan(service="api", version="2.0.0", digest="sha256:" + "2" * 64)
+SECONDS = timedelta(seconds=1)
+
+
+def make_plan(
+    *waves: Sequence[str],
+    targets: int = 1,
+    tolerance: int = 0,
+    max_parallel: int = 1,
+    wave_parallel: int | str = "100%",
+    soak: float = 0,
+    final_soak: float = 0,
+    gate_timeout: float = 20,
+    on_failure: OnFailure = OnFailure.ROLLBACK_REGION,
+    decision_timeout: float = 0,
+) -> Plan:
+    """A plan whose targets are called after their region: ``a1``, ``a2``, …"""
+    service = f"api-{uuid.uuid4().hex[:8]}"
+    names = [name for wave in waves for name in wave]
+    gate = GatePlan(
+        name="healthy",
+        event="health.check_passed",
+        none_of=("health.check_failed",),
+        timeout=gate_timeout * SECONDS,
+    )
+    return Plan(
+        service=service,
+        release=NEW.model_copy(update={"service": service}),
+        waves=tuple(
+            WavePlan(
+                number=number,
+                regions=tuple(wave),
+                max_parallel=resolve_parallel(wave_parallel, len(wave)),
+                soak=(final_soak if number == len(waves) else soak) * SECONDS,
+            )
+            for number, wave in enumerate(waves, start=1)
+        ),
+        regions={
+            name: RegionPlan(
+                name=name,
+                targets=tuple(
+                    TargetPlan(name=f"{name}{n}", provider="simulated", options={"host": f"{name}{n}"})
+                    for n in range(1, targets + 1)
+                ),
+                max_parallel=max_parallel,
+                tolerance=tolerance,
+                health=HealthCheck(command=("true",)),
+            )
+            for name in names
+        },
+        gates=(gate,),
+        on_failure=on_failure,
+        decision_timeout=decision_timeout * SECONDS,
+    )
+
+
+class NoArtifacts:
+    async def fetch(self, artifact: Any) -> Any:
+        raise AssertionError("simulated targets ship nothing")
+
+
+@dataclass
+class Harness:
+    """What a test holds: the client, the bus, the world, and the queue of its worker."""
+
+    client: Client
+    bus: NatsEventBus
+    nats: NatsClient
+    world: World
+    queue: str
+
+    async def start(self, plan: Plan) -> WorkflowHandle[RolloutWorkflow, RolloutResult]:
+        order = RolloutInput(rollout_id=f"r-{uuid.uuid4().hex[:8]}", plan=plan, actor="tests")
+        return await self.client.start_workflow(
+            RolloutWorkflow.run, order, id=f"rollout:{plan.service}", task_queue=self.queue
+        )
+
+    async def finish(self, handle: WorkflowHandle[RolloutWorkflow, RolloutResult]) -> RolloutResult:
+        """The result, after every history of the rollout was replayed with the code of today."""
+        result = await asyncio.wait_for(handle.result(), 90)
+        await self.replay(handle.id)
+        return result
+
+    async def replay(self, workflow_id: str) -> None:
+        replayer = Replayer(workflows=WORKFLOWS, data_converter=DATA_CONVERTER, workflow_runner=SANDBOX)
+        handle = self.client.get_workflow_handle(workflow_id)
+        history = await handle.fetch_history()
+        await replayer.replay_workflow(history)
+        for event in history.events:
+            started = event.child_workflow_execution_started_event_attributes
+            if started.workflow_execution.workflow_id:
+                child = self.client.get_workflow_handle(
+                    started.workflow_execution.workflow_id, run_id=started.workflow_execution.run_id
+                )
+                await replayer.replay_workflow(await child.fetch_history())
+
+    async def events(self, domain: str, plan: Plan) -> list[Event]:
+        return [event async for event in self.bus.read(domain, service=plan.service) if isinstance(event, Event)]
+
+    async def until(self, handle: WorkflowHandle[RolloutWorkflow, RolloutResult], **wanted: Any) -> RolloutStatus:
+        """Ask for the status until it is as wanted."""
+        async with _deadline(30):
+            while True:
+                status = await handle.query(RolloutWorkflow.status)
+                if all(getattr(status, name) == value for name, value in wanted.items()):
+                    return status
+                await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def _deadline(seconds: float) -> AsyncIterator[None]:
+    task = asyncio.current_task()
+    assert task is not None
+    timer = asyncio.get_running_loop().call_later(seconds, task.cancel)
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@asynccontextmanager
+async def run_worker(client: Client, bus: NatsEventBus, nats: NatsClient, world: World) -> AsyncIterator[Harness]:
+    queue = f"fraisier-{uuid.uuid4().hex[:8]}"
+    pool = ProviderPool(lambda _, options, region: SimulatedProvider(world, options, event_bus=bus, region=region))
+    targets = TargetActivities(pool, NoArtifacts())
+    events = EventActivities(JetStreamLog(bus, nats))
+    async with Worker(
+        client,
+        task_queue=queue,
+        workflows=WORKFLOWS,
+        workflow_runner=SANDBOX,
+        activities=[
+            targets.preflight,
+            targets.stage,
+            targets.activate,
+            targets.check_health,
+            targets.rollback,
+            targets.prune,
+            events.publish,
+            events.mint_generation,
+            events.last_sequence,
+            events.ask_gate,
+        ],
+        max_heartbeat_throttle_interval=SECONDS,
+        default_heartbeat_throttle_interval=SECONDS,
+    ):
+        yield Harness(client=client, bus=bus, nats=nats, world=world, queue=queue)
