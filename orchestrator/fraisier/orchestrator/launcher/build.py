@@ -54,7 +54,8 @@ async def _build_tool(go: str, program: Program, folder: Path, env: dict[str, st
     module.mkdir()
     await run([go, "mod", "init", "fraisier.invalid/tool"], env=env, cwd=module)
     await run([go, "get", "-tool", f"{program.package}@v{program.version}"], env=env, cwd=module)
-    await run([go, "build", "-o", str(folder / "bin" / program.name), program.package], env=env, cwd=module)
+    stamp = f"-ldflags=-X {program.stamp}=v{program.version}"
+    await run([go, "build", stamp, "-o", str(folder / "bin" / program.name), program.package], env=env, cwd=module)
 
 
 def _only_file(folder: Path) -> Path:

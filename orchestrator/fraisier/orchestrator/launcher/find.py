@@ -1,12 +1,9 @@
 """Finds a server: here already, by download, or by a build."""
 
 import asyncio
-import contextlib
-import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +11,10 @@ from fraisier.orchestrator.launcher.build import build
 from fraisier.orchestrator.launcher.download import download
 from fraisier.orchestrator.launcher.errors import ServerNotFound, WayFailed
 from fraisier.orchestrator.launcher.home import fraisier_home
+from fraisier.orchestrator.launcher.lock import locked
 from fraisier.orchestrator.launcher.progress import Progress, silent
 from fraisier.orchestrator.launcher.search import in_cache, on_path, recent
 from fraisier.orchestrator.launcher.versions import PROGRAMS, Program
-
-LOCK_RETRY_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,8 @@ async def _taken(program: Program, path: Path, how: str, tried: list[str]) -> Fo
 async def _have(program: Program, cache: Path, tried: list[str], progress: Progress) -> Found | None:
     """Put the program into the cache, once for however many ask at the same time."""
     await asyncio.to_thread(cache.mkdir, parents=True, exist_ok=True)
-    async with _locked(cache / f".{program.name}.lock", f"{program.name}: another process is fetching it", progress):
+    waiting = f"{program.name}: another process is fetching it"
+    async with locked(cache / f".{program.name}.lock", waiting=waiting, progress=progress):
         made = in_cache(program, cache)
         if made and (found := await _taken(program, made, "cache", [])):
             return found
@@ -112,24 +109,3 @@ def _remove_leftovers(program: Program, cache: Path) -> None:
     """Remove the work folders of processes that were killed; whoever holds the lock is alone here."""
     for folder in cache.glob(f".{program.name}-*"):
         shutil.rmtree(folder)
-
-
-@contextlib.asynccontextmanager
-async def _locked(path: Path, waiting: str, progress: Progress) -> AsyncIterator[None]:
-    """Hold a lock that the system frees with the process, however it ends."""
-    with path.open("w") as file:
-        told = False
-        while not _try_lock(file.fileno()):
-            if not told:
-                progress(waiting)
-                told = True
-            await asyncio.sleep(LOCK_RETRY_S)
-        yield
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

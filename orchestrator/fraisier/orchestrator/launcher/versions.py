@@ -24,6 +24,7 @@ class Program:
         module: the Go module that holds the package.
         tool: whether the package is built as a tool of an own module, since ``go install`` refuses it.
         downloadable: whether Temporal's SDK can download it.
+        stamp: the Go variable that tells a tool built this way its own version.
         folders: where else it is looked for, after PATH.
         by_hand: how a person gets it.
     """
@@ -38,6 +39,7 @@ class Program:
     answer: str = r"(\d+\.\d+\.\d+)"
     folders: tuple[str, ...] = ()
     tool: bool = False
+    stamp: str = ""
     downloadable: bool = False
 
     @property
@@ -90,6 +92,7 @@ PROGRAMS = {
             package="github.com/docker/compose/v5/cmd",
             module="github.com/docker/compose/v5",
             tool=True,
+            stamp="github.com/docker/compose/v5/internal.Version",
             folders=(
                 "~/.docker/cli-plugins",
                 "/usr/local/lib/docker/cli-plugins",
