@@ -1,0 +1,88 @@
+"""A Docker engine for the session: the one that answers, or one started by hand and ended after."""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+START_S = 60.0
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A Docker engine that answers.
+
+    Attributes:
+        url: where it answers, as ``DOCKER_HOST`` writes it.
+        cgroups: the version of its control groups, ``1`` or ``2``.
+    """
+
+    url: str
+    cgroups: str
+
+    def run(self, *arguments: str, stdin: bytes | None = None, check: bool = True) -> str:
+        """Run ``docker`` with these arguments and return what it prints; a failure shows all that it said."""
+        return docker(arguments, stdin=stdin, check=check)
+
+
+def docker(arguments: Sequence[str], *, stdin: bytes | None = None, check: bool = True) -> str:
+    """Run ``docker``; unless told otherwise, a failure is an AssertionError with its words."""
+    done = subprocess.run(["docker", *arguments], input=stdin, capture_output=True, check=False)
+    assert not check or done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr.decode(errors='replace')}"
+    return done.stdout.decode(errors="replace")
+
+
+@pytest.fixture(scope="session")
+def docker_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """The machine's engine; where none answers and this is root, one of the session's own."""
+    if _answers():
+        yield _engine()
+        return
+    with _started(tmp_path_factory.mktemp("dockerd") / "dockerd.log"):
+        yield _engine()
+
+
+def _answers() -> bool:
+    return (
+        bool(shutil.which("docker"))
+        and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
+    )
+
+
+def _engine() -> Engine:
+    endpoint = docker(["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]).strip()
+    return Engine(
+        url=os.environ.get("DOCKER_HOST", endpoint),
+        cgroups=docker(["info", "--format", "{{.CgroupVersion}}"]).strip(),
+    )
+
+
+@contextmanager
+def _started(log: Path) -> Iterator[None]:
+    dockerd = shutil.which("dockerd") or shutil.which("dockerd", path="/usr/sbin:/sbin")
+    if dockerd is None or os.geteuid() != 0:
+        pytest.fail(
+            "no Docker engine answers: `make test` installs one; or start yours and give this user access"
+        )
+    with log.open("wb") as out:
+        daemon = subprocess.Popen([dockerd], stdout=out, stderr=out, start_new_session=True)
+    try:
+        _wait(daemon, log)
+        yield
+    finally:
+        daemon.terminate()
+        daemon.wait(START_S)
+
+
+def _wait(daemon: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + START_S
+    while not _answers():
+        assert daemon.poll() is None, f"dockerd ended: {log.read_text()[-2000:]}"
+        assert time.monotonic() < deadline, f"dockerd does not answer: {log.read_text()[-2000:]}"
+        time.sleep(0.2)

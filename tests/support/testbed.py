@@ -1,0 +1,53 @@
+"""The image of a bare-metal host: Debian that boots a real systemd, cached under a hash of its recipe."""
+
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+
+from tests.support.docker_engine import Engine
+
+FOLDER = Path(__file__).parents[2] / "infra" / "testbed"
+SUITE = "bookworm"
+PACKAGES = (
+    "ca-certificates",
+    "curl",
+    "dbus",
+    "iproute2",
+    "openssh-server",
+    "python3",
+    "sudo",
+    "systemd",
+    "systemd-sysv",
+)
+
+
+def host_image(engine: Engine) -> str:
+    """The image's name; what is missing of it is made, in about a minute."""
+    base = f"fraisier-testbed-base:{_hash(SUITE, *PACKAGES)}"
+    image = f"fraisier-testbed:{_hash(base, *(file.read_text() for file in sorted(FOLDER.iterdir())))}"
+    if not _has(engine, image):
+        if not _has(engine, base):
+            _make_base(engine, base)
+        engine.run("build", "--quiet", "--build-arg", f"BASE={base}", "--tag", image, str(FOLDER))
+    return image
+
+
+def _make_base(engine: Engine, name: str) -> None:
+    """Make Debian from its own packages: a pulled image has no init."""
+    made = subprocess.run(
+        ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, "-"],
+        capture_output=True,
+        check=False,
+        env=os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"},
+    )
+    assert made.returncode == 0, f"mmdebstrap: {made.stderr.decode(errors='replace')[-2000:]}"
+    engine.run("import", "-", name, stdin=made.stdout)
+
+
+def _has(engine: Engine, image: str) -> bool:
+    return bool(engine.run("images", "--quiet", image).strip())
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
