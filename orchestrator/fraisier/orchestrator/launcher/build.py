@@ -22,7 +22,7 @@ async def build(program: Program, folder: Path, progress: Progress) -> Path:
         WayFailed: no toolchain, no modules, or the build failed.
     """
     go = await go_toolchain(folder / "toolchain", progress)
-    env = await _environment(go, folder)
+    env = await build_environment(go, folder)
     async with elapsed(progress, f"{program.name}: building version {program.version} with Go, some minutes"):
         if program.tool:
             await _build_tool(go, program, folder, env)
@@ -31,7 +31,7 @@ async def build(program: Program, folder: Path, progress: Progress) -> Path:
     return _only_file(folder / "bin") if not program.tool else folder / "bin" / program.name
 
 
-async def _environment(go: str, folder: Path) -> dict[str, str]:
+async def build_environment(go: str, folder: Path) -> dict[str, str]:
     """A build environment of its own: the machine's module proxy, our folders, checksums on."""
     proxy = (await run([go, "env", "GOPROXY"])).strip()
     env = {name: value for name, value in os.environ.items() if name not in WAIVERS}
