@@ -7,16 +7,19 @@ import pytest
 from temporalio.client import Client
 
 from fraisier.orchestrator.stack import LocalStack
+from fraisier.orchestrator.stack.local import ANY_PORTS
 from fraisier.workflows.converter import DATA_CONVERTER
 
 
 @pytest.fixture(scope="session")
 def local_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """A running stack without a worker; `LocalStack.env()` connects a program to it."""
-    stack = LocalStack.ephemeral(tmp_path_factory.mktemp("stack"))
-    running = asyncio.run(stack.__aenter__())
-    yield running
-    asyncio.run(stack.__aexit__(None, None, None))
+    stack = LocalStack(tmp_path_factory.mktemp("stack"))
+    asyncio.run(stack.up(worker=False, ports=ANY_PORTS))
+    try:
+        yield stack
+    finally:
+        asyncio.run(stack.down())
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,7 @@ class StackNotRunning(StackError):
     """There is no stack to talk to."""
 
 
-def _tail(log: Path, lines: int = 15) -> str:
+def _tail(log: Path, lines: int = 8) -> str:
     if not log.is_file():
         return "  (nothing)"
     last = log.read_text(errors="replace").splitlines()[-lines:]

@@ -73,9 +73,9 @@ class StackState(BaseModel):
         return next((member for member in self.members if member.name == name), None)
 
     def with_member(self, member: Member) -> "StackState":
-        """The same with one member added or replaced."""
-        others = tuple(other for other in self.members if other.name != member.name)
-        return self.model_copy(update={"members": (*others, member)})
+        """The same with one member added, or replaced in its place."""
+        members = {known.name: known for known in self.members} | {member.name: member}
+        return self.model_copy(update={"members": tuple(members.values())})
 
 
 def load(file: Path) -> StackState | None:
