@@ -1,5 +1,6 @@
 """A Docker engine for the session: the one that answers, or one started by hand and ended after."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -41,10 +42,14 @@ def docker(arguments: Sequence[str], *, stdin: bytes | None = None, check: bool 
 @pytest.fixture(scope="session")
 def docker_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """The machine's engine; where none answers and this is root, one of the session's own."""
-    if _answers():
-        yield _engine()
-        return
-    with _started(tmp_path_factory.mktemp("dockerd") / "dockerd.log"):
+    with running_engine(tmp_path_factory.mktemp("dockerd")) as engine:
+        yield engine
+
+
+@contextmanager
+def running_engine(folder: Path) -> Iterator[Engine]:
+    """An engine for the block; one that had to be started has its log in `folder` and is ended after."""
+    with contextlib.nullcontext() if _answers() else _started(folder / "dockerd.log"):
         yield _engine()
 
 
@@ -67,9 +72,7 @@ def _engine() -> Engine:
 def _started(log: Path) -> Iterator[None]:
     dockerd = shutil.which("dockerd") or shutil.which("dockerd", path="/usr/sbin:/sbin")
     if dockerd is None or os.geteuid() != 0:
-        pytest.fail(
-            "no Docker engine answers: `make test` installs one; or start yours and give this user access"
-        )
+        pytest.fail("no Docker engine answers: `make test` installs one; or start yours and give this user access")
     with log.open("wb") as out:
         daemon = subprocess.Popen([dockerd], stdout=out, stderr=out, start_new_session=True)
     try:

@@ -1,0 +1,41 @@
+# `make help` lists what there is. Everything is set up in .venv, and again only when the lock changed.
+
+PYTHON ?=
+KEEP ?=
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-tests demo test check lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+setup: .venv/.complete ## make .venv with all that Fraisier and its tests need
+
+.venv/.complete: requirements.lock pyproject.toml infra/setup.sh
+	@PYTHON="$(PYTHON)" sh infra/setup.sh
+	@touch $@
+
+setup-tests: setup ## install what the tests need beside Python: Docker, a browser, servers
+	@bash infra/setup-tests.sh
+
+demo: setup ## a rollout over three regions on a stack of its own; KEEP=1 leaves it up
+	@$(BIN)/fraisier demo $(if $(filter 1,$(KEEP)),--keep)
+
+test: setup-tests ## set up what the tests need and run them all
+	@$(BIN)/python -m pytest
+
+check: setup ## format, lint, types and layers
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --verbose
+
+lock: ## compile requirements.lock anew from pyproject.toml (needs uv)
+	@uv pip compile pyproject.toml --group dev --extra local --universal --python-version 3.10 --upgrade \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		--quiet --output-file requirements.lock
+
+clean: ## remove .venv and everything that tools left here; servers in the cache stay
+	@rm -rf .venv dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
