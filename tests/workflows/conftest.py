@@ -3,6 +3,26 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from temporalio.client import Client
 
+from fraisier.nats import NatsClient, NatsEventBus
+from fraisier.orchestrator.stack import LocalStack
 from tests.support.simulated import World
 from tests.workflows.harness import Harness, run_worker
+
+
+@pytest.fixture
+async def nats_client(local_stack: LocalStack) -> AsyncIterator[NatsClient]:
+    """A connection to the session's NATS server."""
+    env = local_stack.env()
+    async with NatsClient(
+        [env["NATS_SERVERS"]], username=env["NATS_USERNAME"], password=env["NATS_PASSWORD"]
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+async def harness(temporal_client: Client, nats_client: NatsClient) -> AsyncIterator[Harness]:
+    """A worker over simulated targets."""
+    async with run_worker(temporal_client, NatsEventBus(nats_client), nats_client, World()) as running:
+        yield running

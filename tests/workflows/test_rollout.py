@@ -72,7 +72,7 @@ async def test_rollback_while_a_step_runs_leaves_nothing_new_behind(harness: Har
     result = await harness.finish(handle)
     assert result.phase is RolloutPhase.ROLLED_BACK
     assert set(harness.world.versions().values()) == {"1.0.0"}
-    touched = {name for name in harness.world.activations()}
+    touched = set(harness.world.activations())
     assert touched <= set(harness.world.rollbacks())
 
 

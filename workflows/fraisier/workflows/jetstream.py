@@ -4,7 +4,16 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from fraisier.nats import ArtifactStore, NatsClient, NatsEventBus, mint_generation, new_event
+from fraisier.nats import (
+    ArtifactStore,
+    Event,
+    InvalidEvent,
+    NatsClient,
+    NatsEventBus,
+    mint_generation,
+    new_event,
+)
+from fraisier.nats.subjects import Subject, subject_filter
 from fraisier.workflows.contracts import StoredArtifact
 from fraisier.workflows.ports import Hint
 from fraisier.workflows.steps import EventInput, Fact
@@ -46,12 +55,15 @@ class JetStreamLog:
 
     async def facts(self, *, event_type: str, rollout_id: str, service: str, after: int) -> AsyncIterator[Fact]:
         """All stored events of the type's domain, of one rollout, after a sequence, in order; then it ends."""
-        raise NotImplementedError
-        yield
+        stored = self._bus.read(
+            _domain(event_type), service=service, deployment_id=rollout_id, start_sequence=after + 1
+        )
+        async for event in stored:
+            yield _unreadable(event) if isinstance(event, InvalidEvent) else _fact(event)
 
     def hints(self, *, event_type: str, rollout_id: str, service: str) -> AbstractAsyncContextManager[Hint]:
         """A hint for the same events."""
-        raise NotImplementedError
+        return self._bus.hints(subject_filter(_domain(event_type), service=service, deployment_id=rollout_id))
 
 
 class ArtifactCache:
@@ -73,3 +85,28 @@ class ArtifactCache:
 
 def _domain(event_type: str) -> str:
     return event_type.split(".", 1)[0]
+
+
+def _fact(event: Event) -> Fact:
+    return Fact(
+        event_type=event.event_type,
+        region=event.region,
+        service=event.service,
+        rollout_id=event.deployment_id,
+        sequence=event.sequence or 0,
+        target=event.target,
+        data=event.data,
+    )
+
+
+def _unreadable(event: InvalidEvent) -> Fact:
+    """What the subject says of a message whose body says nothing: the gate names it, and never counts it."""
+    subject = Subject.parse(event.subject)
+    return Fact(
+        event_type=subject.event_type,
+        region=subject.region,
+        service=subject.service,
+        rollout_id=subject.deployment_id,
+        sequence=event.sequence,
+        problem=event.reason,
+    )

@@ -1,0 +1,62 @@
+"""Events over NATS JetStream: a library in its own right, which knows nothing of Temporal or of providers."""
+
+from fraisier.nats.artifacts import Artifact, ArtifactError, ArtifactStore
+from fraisier.nats.bus import NatsEventBus, StoredEvent
+from fraisier.nats.client import NatsClient
+from fraisier.nats.config import NatsConfig, get_nats_config, is_nats_enabled
+from fraisier.nats.errors import (
+    EventConflict,
+    EventError,
+    EventInvalid,
+    NatsConnectionError,
+    PermissionDenied,
+    StreamDrift,
+    StreamLimitExceeded,
+)
+from fraisier.nats.events import (
+    DatabaseEvents,
+    DeploymentEvents,
+    Event,
+    HealthCheckEvents,
+    InvalidEvent,
+    MetricsEvents,
+    derived_event_id,
+    new_event,
+)
+from fraisier.nats.generations import mint_generation
+from fraisier.nats.handlers import EventHandlers
+from fraisier.nats.provider import NatsEventProvider
+from fraisier.nats.subscribers import EventFilter, EventSubscriberRegistry, get_subscriber_registry
+
+__all__ = [
+    "Artifact",
+    "ArtifactError",
+    "ArtifactStore",
+    "DatabaseEvents",
+    "DeploymentEvents",
+    "Event",
+    "EventConflict",
+    "EventError",
+    "EventFilter",
+    "EventHandlers",
+    "EventInvalid",
+    "EventSubscriberRegistry",
+    "HealthCheckEvents",
+    "InvalidEvent",
+    "MetricsEvents",
+    "NatsClient",
+    "NatsConfig",
+    "NatsConnectionError",
+    "NatsEventBus",
+    "NatsEventProvider",
+    "PermissionDenied",
+    "StoredEvent",
+    "StreamDrift",
+    "StreamLimitExceeded",
+    "derived_event_id",
+    "get_nats_config",
+    "get_subscriber_registry",
+    "is_nats_enabled",
+    "mint_generation",
+    "new_event",
+]

@@ -1,0 +1,292 @@
+"""The event bus: publish once for ever, find, read back."""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import nats.errors
+from nats.js.api import RawStreamMsg
+from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
+from pydantic import BaseModel, ConfigDict
+
+from fraisier.nats.config import RegionalConfig, StreamConfig
+from fraisier.nats.errors import (
+    EventConflict,
+    EventError,
+    EventInvalid,
+    NatsConnectionError,
+    PermissionDenied,
+    StreamLimitExceeded,
+)
+from fraisier.nats.events import NO_SERVICE, Event, InvalidEvent, new_event
+from fraisier.nats.streams import STREAMS, ensure_streams
+from fraisier.nats.subjects import split_type, subject_filter
+
+if TYPE_CHECKING:
+    from nats.aio.msg import Msg
+    from nats.js import JetStreamContext
+
+    from fraisier.nats.client import NatsClient
+
+logger = logging.getLogger(__name__)
+
+FIRST_WAIT_S = 0.2
+LONGEST_WAIT_S = 5.0
+
+_ALREADY_THERE = (10071, 10164)
+"""JetStream's codes for "the last sequence is not the expected one": something is stored under the subject."""
+
+_LIMIT = 10077
+"""JetStream's code for three different limits; only the description tells which."""
+
+
+class StoredEvent(BaseModel):
+    """Where an event lies.
+
+    Attributes:
+        stream: the stream's name.
+        sequence: its sequence there.
+        duplicate: whether it had been stored before this publish.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    stream: str
+    sequence: int
+    duplicate: bool = False
+
+
+class NatsEventBus:
+    """Publishes events and reads them back.
+
+    Args:
+        client: connected before the first use.
+        streams: the streams' configuration; from the environment by default.
+    """
+
+    def __init__(self, client: "NatsClient", streams: StreamConfig | None = None) -> None:
+        self.client = client
+        self._streams = streams
+        self._ensured: object = None
+        self._ensuring = asyncio.Lock()
+
+    async def ensure_streams(self) -> None:
+        """Create or update the four streams, once a connection.
+
+        Raises:
+            StreamDrift: a stream cannot be made as configured.
+        """
+        async with self._ensuring:
+            if self._ensured is not self.client.connection:
+                await ensure_streams(self._js, self._streams or StreamConfig())
+                self._ensured = self.client.connection
+
+    async def publish_event(self, event: Event) -> StoredEvent:
+        """Store an event and return when the server has it.
+
+        While NATS is away it goes on trying; cancel it to give up. A repeated publish of the same event is success.
+
+        Raises:
+            EventConflict: another event is stored under this ID.
+            EventInvalid: a name cannot stand in a subject.
+            PermissionDenied: this user may not publish there.
+            StreamLimitExceeded: the stream is full.
+            ConnectionError: the connection was closed for good.
+        """
+        subject, body = event.subject, event.to_json()
+        wait = FIRST_WAIT_S
+        while True:
+            try:
+                await self.ensure_streams()
+                return await self._publish(event, subject, body)
+            except (NoStreamResponseError, nats.errors.Error, asyncio.TimeoutError, OSError) as error:
+                self._give_up_if_hopeless(error, subject)
+                logger.warning("publish of %s waits for NATS: %s", event.event_type, str(error) or type(error).__name__)
+                if isinstance(error, NoStreamResponseError):
+                    self._ensured = None
+            await asyncio.sleep(wait * random.uniform(0.5, 1))  # noqa: S311 (jitter)
+            wait = min(wait * 2, LONGEST_WAIT_S)
+
+    async def publish_deployment_event(
+        self, event_type: str, deployment_id: str, data: dict[str, Any] | None = None, region: str | None = None
+    ) -> StoredEvent:
+        """Publish a ``deployment.*`` event; its service is ``data["service"]``, its region by default NATS_REGION."""
+        return await self._publish_named("deployment", event_type, deployment_id, data, region)
+
+    async def publish_health_event(
+        self, event_type: str, deployment_id: str, data: dict[str, Any] | None = None, region: str | None = None
+    ) -> StoredEvent:
+        """Publish a ``health.*`` event."""
+        return await self._publish_named("health", event_type, deployment_id, data, region)
+
+    async def publish_database_event(
+        self, event_type: str, deployment_id: str, data: dict[str, Any] | None = None, region: str | None = None
+    ) -> StoredEvent:
+        """Publish a ``database.*`` event."""
+        return await self._publish_named("database", event_type, deployment_id, data, region)
+
+    async def publish_metrics_event(
+        self, event_type: str, deployment_id: str, data: dict[str, Any] | None = None, region: str | None = None
+    ) -> StoredEvent:
+        """Publish a ``metrics.*`` event."""
+        return await self._publish_named("metrics", event_type, deployment_id, data, region)
+
+    async def find(self, event: Event) -> Event | None:
+        """The stored event with this event's subject, as the stream's leader has it; None when there is none.
+
+        Raises:
+            EventInvalid: what is stored cannot be read.
+        """
+        await self.ensure_streams()
+        try:
+            message = await self._js.get_msg(STREAMS[event.domain], subject=event.subject)
+        except NotFoundError:
+            return None
+        return Event.from_json(message.data or b"", sequence=message.seq)
+
+    async def read(
+        self,
+        domain: str,
+        *,
+        region: str = "*",
+        service: str = "*",
+        deployment_id: str = "*",
+        event: str = "*",
+        start_sequence: int = 1,
+    ) -> AsyncIterator[Event | InvalidEvent]:
+        """Everything that is stored up to now, in order; then it ends.
+
+        It keeps no state at the server, so a restart or a new leader in mid-read costs a pause and nothing else.
+
+        Args:
+            domain: ``deployment``, ``health``, ``database`` or ``metrics``.
+            region: a region, or ``*`` for any; likewise `service`, `deployment_id` and `event`.
+            service: see `region`.
+            deployment_id: see `region`.
+            event: the event without its domain.
+            start_sequence: where to begin.
+        """
+        subject = subject_filter(domain, region=region, service=service, deployment_id=deployment_id, event=event)
+        sequence = max(start_sequence, 1)
+        while True:
+            message = await self._next(STREAMS[domain], subject, sequence)
+            if message is None:
+                return
+            sequence = (message.seq or 0) + 1
+            yield _event_of(message)
+
+    async def last_sequence(self, domain: str) -> int:
+        """The last sequence of a domain's stream, 0 when nothing was ever stored."""
+        await self.ensure_streams()
+        return (await self._js.stream_info(STREAMS[domain])).state.last_seq
+
+    @asynccontextmanager
+    async def hints(self, subject: str) -> AsyncIterator[asyncio.Event]:
+        """An event that is set whenever something is published to `subject`.
+
+        A hint to look, never evidence: a subscriber also sees what the stream refused.
+        """
+        hint = asyncio.Event()
+
+        async def wake(_: "Msg") -> None:
+            hint.set()
+
+        subscription = await self.client.connection.subscribe(subject, cb=wake)
+        try:
+            yield hint
+        finally:
+            try:
+                await subscription.unsubscribe()
+            except nats.errors.Error as error:
+                logger.debug("a hint's subscription was gone already: %s", error)
+
+    @property
+    def _js(self) -> "JetStreamContext":
+        return self.client.jetstream
+
+    async def _publish_named(
+        self, domain: str, event_type: str, deployment_id: str, data: dict[str, Any] | None, region: str | None
+    ) -> StoredEvent:
+        kind = str(event_type)
+        if split_type(kind)[0] != domain:
+            raise EventInvalid(f"{kind} is not a {domain} event")
+        payload = data or {}
+        return await self.publish_event(
+            new_event(
+                kind,
+                deployment_id=deployment_id,
+                region=region or RegionalConfig().region,
+                service=str(payload.get("service") or NO_SERVICE),
+                data=payload,
+            )
+        )
+
+    async def _publish(self, event: Event, subject: str, body: bytes) -> StoredEvent:
+        stream = STREAMS[event.domain]
+        try:
+            # A dict of its own each time: nats-py adds to it.
+            ack = await self._js.publish(subject, body, stream=stream, headers={"Nats-Msg-Id": event.event_id})
+        except NoStreamResponseError:
+            raise
+        except APIError as error:
+            if error.err_code == _LIMIT and "per subject" not in (error.description or ""):
+                raise StreamLimitExceeded(stream, error.description or "") from error
+            if error.err_code == _LIMIT or error.err_code in _ALREADY_THERE:
+                return await self._stored_before(event)
+            if error.code and error.code >= 500:  # noqa: PLR2004 (the server is not ready)
+                raise nats.errors.Error(str(error)) from error
+            raise EventError(f"{subject} was refused: {error.description}") from error
+        if ack.duplicate:
+            return await self._stored_before(event)
+        return StoredEvent(stream=ack.stream, sequence=ack.seq)
+
+    async def _stored_before(self, event: Event) -> StoredEvent:
+        stored = await self.find(event)
+        if stored is None:
+            raise EventConflict(f"event {event.event_id} is stored under another subject than {event.subject}")
+        if stored.claims() != event.claims():
+            raise EventConflict(
+                f"event {event.event_id} ({event.event_type}) is stored with another content, "
+                f"sequence {stored.sequence} of {STREAMS[event.domain]}"
+            )
+        return StoredEvent(stream=STREAMS[event.domain], sequence=stored.sequence or 0, duplicate=True)
+
+    def _give_up_if_hopeless(self, error: Exception, subject: str) -> None:
+        refused = self.client.last_error
+        if "permissions violation" in refused.lower() and subject.lower() in refused.lower():
+            raise PermissionDenied(f"this NATS user may not publish to {subject}: {refused}") from error
+        if self.client.closed.is_set():
+            raise NatsConnectionError(
+                f"the connection to NATS was closed for good: {refused or error}. Restart this process, or raise "
+                "NATS_MAX_RECONNECT_ATTEMPTS (-1 tries for ever)"
+            ) from error
+
+    async def _next(self, stream: str, subject: str, sequence: int) -> RawStreamMsg | None:
+        wait = FIRST_WAIT_S
+        while True:
+            try:
+                await self.ensure_streams()
+                return await self._js.get_msg(stream, seq=sequence, subject=subject, next=True)
+            except NotFoundError:
+                return None
+            except (APIError, nats.errors.Error, asyncio.TimeoutError, OSError) as error:
+                self._give_up_if_hopeless(error, subject)
+                logger.warning("reading %s waits for NATS: %s", stream, str(error) or type(error).__name__)
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, LONGEST_WAIT_S)
+
+
+def _event_of(message: RawStreamMsg) -> Event | InvalidEvent:
+    """The message as an event, which must be what its subject says: the server permits subjects, not bodies."""
+    subject, sequence = message.subject or "", message.seq or 0
+    try:
+        event = Event.from_json(message.data or b"", sequence=sequence)
+        belongs = event.subject
+    except EventInvalid as error:
+        return InvalidEvent(subject=subject, sequence=sequence, reason=str(error))
+    if belongs != subject:
+        return InvalidEvent(subject=subject, sequence=sequence, reason=f"the body belongs to {belongs}")
+    return event

@@ -1,0 +1,152 @@
+"""Configuration from the environment and from ``.env``."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+DOTENV = Path(".env")
+
+_SETTINGS = SettingsConfigDict(
+    env_file=DOTENV, env_file_encoding="utf-8", extra="ignore", frozen=True, case_sensitive=False, populate_by_name=True
+)
+
+
+def _split(value: Any) -> Any:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+class ConnectionConfig(BaseSettings):
+    """How NATS is reached.
+
+    Attributes:
+        servers: ``NATS_SERVERS``, a comma list of URLs.
+        username: ``NATS_USERNAME``.
+        password: ``NATS_PASSWORD``; shown by no repr.
+        timeout: ``NATS_TIMEOUT``, seconds for connecting and for one request.
+        max_reconnect_attempts: ``NATS_MAX_RECONNECT_ATTEMPTS``, for each server; -1 for ever.
+        reconnect_time_wait: ``NATS_RECONNECT_TIME_WAIT``, seconds between two attempts.
+    """
+
+    model_config = _SETTINGS
+
+    servers: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("nats://localhost:4222",), validation_alias="NATS_SERVERS", min_length=1
+    )
+    username: str | None = Field(default=None, validation_alias="NATS_USERNAME")
+    password: SecretStr | None = Field(default=None, validation_alias="NATS_PASSWORD")
+    timeout: float = Field(default=5, validation_alias="NATS_TIMEOUT", gt=0, le=300)
+    max_reconnect_attempts: int = Field(default=60, validation_alias="NATS_MAX_RECONNECT_ATTEMPTS", ge=-1)
+    reconnect_time_wait: float = Field(default=2, validation_alias="NATS_RECONNECT_TIME_WAIT", gt=0, le=300)
+
+    _servers = field_validator("servers", mode="before")(_split)
+
+    def to_nats_client_kwargs(self) -> dict[str, Any]:
+        """The arguments of `NatsClient`."""
+        return {
+            "servers": list(self.servers),
+            "username": self.username,
+            "password": self.password.get_secret_value() if self.password else None,
+            "timeout": self.timeout,
+            "max_reconnect_attempts": self.max_reconnect_attempts,
+            "reconnect_time_wait": self.reconnect_time_wait,
+        }
+
+
+class RegionalConfig(BaseSettings):
+    """Where this process runs, and which regions there are.
+
+    Attributes:
+        region: ``NATS_REGION``.
+        deployment_regions: ``DEPLOYMENT_REGIONS``, a comma list.
+        inter_region_timeout: ``INTER_REGION_TIMEOUT``, seconds a gate waits for a region's events.
+    """
+
+    model_config = _SETTINGS
+
+    region: str = Field(default="default", validation_alias="NATS_REGION", pattern=r"^[A-Za-z0-9_-]{1,128}$")
+    deployment_regions: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("default",), validation_alias="DEPLOYMENT_REGIONS", min_length=1
+    )
+    inter_region_timeout: float = Field(default=45, validation_alias="INTER_REGION_TIMEOUT", gt=0)
+
+    _regions = field_validator("deployment_regions", mode="before")(_split)
+
+
+class StreamConfig(BaseSettings):
+    """How long and how much the streams keep.
+
+    Attributes:
+        deployment_events_retention_hours: ``NATS_DEPLOYMENT_EVENTS_RETENTION``, hours.
+        health_events_retention_hours: ``NATS_HEALTH_EVENTS_RETENTION``, hours.
+        database_events_retention_hours: ``NATS_DATABASE_EVENTS_RETENTION``, hours.
+        metrics_events_retention_hours: ``NATS_METRICS_EVENTS_RETENTION``, hours.
+        max_size: ``NATS_STREAM_MAX_SIZE``, bytes a stream; a full stream refuses, it never drops.
+        replicas: ``NATS_STREAM_REPLICAS``, 1, 3 or 5.
+    """
+
+    model_config = _SETTINGS
+
+    deployment_events_retention_hours: int = Field(
+        default=720, validation_alias="NATS_DEPLOYMENT_EVENTS_RETENTION", ge=1
+    )
+    health_events_retention_hours: int = Field(default=168, validation_alias="NATS_HEALTH_EVENTS_RETENTION", ge=1)
+    database_events_retention_hours: int = Field(default=720, validation_alias="NATS_DATABASE_EVENTS_RETENTION", ge=1)
+    metrics_events_retention_hours: int = Field(default=168, validation_alias="NATS_METRICS_EVENTS_RETENTION", ge=1)
+    max_size: int = Field(default=1 << 30, validation_alias="NATS_STREAM_MAX_SIZE", ge=1 << 16)
+    replicas: int = Field(default=1, validation_alias="NATS_STREAM_REPLICAS", ge=1, le=5)
+
+
+class HandlerConfig(BaseSettings):
+    """Which handlers run, and how much is logged."""
+
+    model_config = _SETTINGS
+
+    webhook_notifications: bool = Field(default=True, validation_alias="ENABLE_WEBHOOK_NOTIFICATIONS")
+    metrics_recording: bool = Field(default=True, validation_alias="ENABLE_METRICS_RECORDING")
+    event_logging: bool = Field(default=True, validation_alias="ENABLE_EVENT_LOGGING")
+    log_level: str = Field(default="INFO", validation_alias="FRAISIER_LOG_LEVEL")
+
+
+class NatsConfig(BaseModel):
+    """All of it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    connection: ConnectionConfig
+    regional: RegionalConfig
+    streams: StreamConfig
+    handlers: HandlerConfig
+
+
+class ConfigInvalid(ValueError):
+    """A variable has a value that cannot be used; the message names each."""
+
+
+def get_nats_config() -> NatsConfig:
+    """Read the configuration.
+
+    Raises:
+        ConfigInvalid: a variable has a value that cannot be used.
+    """
+    try:
+        return NatsConfig(
+            connection=ConnectionConfig(),
+            regional=RegionalConfig(),
+            streams=StreamConfig(),
+            handlers=HandlerConfig(),
+        )
+    except ValidationError as error:
+        # Never the value itself: it may be a secret.
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise ConfigInvalid(f"cannot use the environment: {wrong}") from None
+
+
+def is_nats_enabled() -> bool:
+    """Whether NATS is configured: ``NATS_SERVERS`` is set in the environment or in ``.env``."""
+    return bool(os.environ.get("NATS_SERVERS") or dotenv_values(DOTENV).get("NATS_SERVERS"))
