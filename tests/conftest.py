@@ -1,6 +1,7 @@
 """Fixtures that every test may ask for; each stands in a module of tests/support."""
 
 pytest_plugins = [
+    "tests.support.browser",
     "tests.support.docker_engine",
     "tests.support.releases",
     "tests.support.systemd_hosts",

@@ -8,22 +8,22 @@ from fraisier.workflows.status import GateStatus, RolloutStatus, WaveStatus
 ROWS_SHOWN = 50
 
 _MARKS = {
-    "waiting": "▫️",
-    "pending": "▫️",
-    "running": "🔵",
-    "staged": "🔵",
-    "activating": "🔵",
-    "soaking": "🔵",
-    "gate": "🔵",
-    "succeeded": "✅",
-    "done": "✅",
-    "pass": "✅",
-    "failed": "❌",
-    "fail": "❌",
-    "rollback_failed": "❌",
-    "rolled_back": "↩️",
-    "stopped": "⏹️",
-    "inconclusive": "❔",
+    "waiting": "○",
+    "pending": "○",
+    "running": "●",
+    "staged": "●",
+    "activating": "●",
+    "soaking": "●",
+    "gate": "●",
+    "succeeded": "✔",
+    "done": "✔",
+    "pass": "✔",
+    "failed": "✘",
+    "fail": "✘",
+    "rollback_failed": "✘",
+    "rolled_back": "↩",
+    "stopped": "■",
+    "inconclusive": "?",
 }
 
 
@@ -41,7 +41,7 @@ def rollout_details(status: RolloutStatus) -> str:
     head = f"**{status.service} {status.version}** (`{status.digest[:19]}`) — {status.phase.value.replace('_', ' ')}"
     lines = [head + (", paused" if status.paused else "")]
     if status.waiting_for:
-        lines.append(f"⏳ {status.waiting_for}")
+        lines.append(f"Waiting for {status.waiting_for}.")
     if status.reason:
         lines.append(f"Why: {status.reason}")
     lines.append("\n".join(["| wave | region | state | error |", "|---|---|---|---|", *map(_wave, status.waves)]))

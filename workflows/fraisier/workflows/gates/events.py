@@ -87,7 +87,7 @@ class EventGate:
         return all(len(self.passed[name]) >= self._required(region) for name, region in self.asked.regions.items())
 
     def _seen(self) -> str:
-        counts = (f"{name} {len(self.passed[name])}/{len(r.targets)}" for name, r in self.asked.regions.items())
+        counts = (f"{name} {len(self.passed[name])} of {len(r.targets)}" for name, r in self.asked.regions.items())
         return f"{self.asked.gate.event}: {', '.join(counts)}"
 
     def _evidence(self) -> tuple[int, ...]:

@@ -1,0 +1,41 @@
+"""A real browser, driven by Playwright."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import Page, async_playwright
+
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+"""No sandbox, because tests may run as root; nothing that calls home."""
+
+
+@pytest.fixture
+async def page() -> AsyncIterator[Page]:
+    """A page of a browser with an empty profile, large enough to read a workflow on."""
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    assert chromium, "there is no Chromium: apt-get install chromium, or run make setup-tests"
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=[*QUIET])
+        try:
+            opened = await browser.new_page(viewport={"width": 1400, "height": 1300})
+            opened.set_default_timeout(20_000)
+            yield opened
+        finally:
+            await browser.close()
+
+
+async def shoot(page: Page, name: str) -> None:
+    """Keep a picture of the page in the folder FRAISIER_SHOTS, when it is set."""
+    folder = os.environ.get("FRAISIER_SHOTS")
+    if folder:
+        await page.screenshot(path=f"{folder}/{name}.png", full_page=True)
