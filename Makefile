@@ -31,10 +31,13 @@ check: setup ## format, lint, types and layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --verbose
 
-lock: ## compile requirements.lock anew from pyproject.toml (needs uv)
-	@uv pip compile pyproject.toml --group dev --extra local --universal --python-version 3.10 --upgrade \
-		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
-		--quiet --output-file requirements.lock
+COMPILE = uv pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+lock: ## compile the lock files anew from pyproject.toml (needs uv)
+	@$(COMPILE) pyproject.toml --group dev --extra local --output-file requirements.lock
+	@$(COMPILE) pyproject.toml --constraint requirements.lock --output-file infra/requirements-worker.lock
+	@printf 'build\nhatchling\n' | $(COMPILE) - --constraint requirements.lock --output-file infra/requirements-build.lock
 
 clean: ## remove .venv and everything that tools left here; servers in the cache stay
 	@rm -rf .venv dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

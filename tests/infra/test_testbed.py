@@ -2,6 +2,7 @@
 
 import asyncssh
 import pytest
+
 from tests.support.releases import MakeRelease
 from tests.support.systemd_hosts import SystemdHost
 

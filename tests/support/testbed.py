@@ -25,25 +25,26 @@ PACKAGES = (
 
 def host_image(engine: Engine) -> str:
     """The image's name; what is missing of it is made, in about a minute."""
-    base = f"fraisier-testbed-base:{_hash(SUITE, *PACKAGES)}"
+    base = debian_image(engine, PACKAGES)
     image = f"fraisier-testbed:{_hash(base, *(file.read_text() for file in sorted(FOLDER.iterdir())))}"
     if not _has(engine, image):
-        if not _has(engine, base):
-            _make_base(engine, base)
         engine.run("build", "--quiet", "--build-arg", f"BASE={base}", "--tag", image, str(FOLDER))
     return image
 
 
-def _make_base(engine: Engine, name: str) -> None:
-    """Make Debian from its own packages: a pulled image has no init."""
-    made = subprocess.run(
-        ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, "-"],
-        capture_output=True,
-        check=False,
-        env=os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"},
-    )
-    assert made.returncode == 0, f"mmdebstrap: {made.stderr.decode(errors='replace')[-2000:]}"
-    engine.run("import", "-", name, stdin=made.stdout)
+def debian_image(engine: Engine, packages: tuple[str, ...]) -> str:
+    """A Debian made from its own packages, since none may be there to pull and a pulled one has no init."""
+    name = f"fraisier-testbed-base:{_hash(SUITE, *packages)}"
+    if not _has(engine, name):
+        made = subprocess.run(
+            ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}", SUITE, "-"],
+            capture_output=True,
+            check=False,
+            env=os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"},
+        )
+        assert made.returncode == 0, f"mmdebstrap: {made.stderr.decode(errors='replace')[-2000:]}"
+        engine.run("import", "-", name, stdin=made.stdout)
+    return name
 
 
 def _has(engine: Engine, image: str) -> bool:
