@@ -3,6 +3,7 @@
 pytest_plugins = [
     "tests.support.browser",
     "tests.support.docker_engine",
+    "tests.support.nats",
     "tests.support.releases",
     "tests.support.systemd_hosts",
     "tests.support.temporal",

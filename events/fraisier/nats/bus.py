@@ -102,6 +102,8 @@ class NatsEventBus:
             try:
                 await self.ensure_streams()
                 return await self._publish(event, subject, body)
+            except NatsConnectionError:
+                raise
             except (NoStreamResponseError, nats.errors.Error, asyncio.TimeoutError, OSError) as error:
                 self._give_up_if_hopeless(error, subject)
                 logger.warning("publish of %s waits for NATS: %s", event.event_type, str(error) or type(error).__name__)
@@ -272,6 +274,8 @@ class NatsEventBus:
                 return await self._js.get_msg(stream, seq=sequence, subject=subject, next=True)
             except NotFoundError:
                 return None
+            except NatsConnectionError:
+                raise
             except (APIError, nats.errors.Error, asyncio.TimeoutError, OSError) as error:
                 self._give_up_if_hopeless(error, subject)
                 logger.warning("reading %s waits for NATS: %s", stream, str(error) or type(error).__name__)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import nats.errors
 from nats.js.errors import APIError, BucketNotFoundError, NoStreamResponseError
 
+from fraisier.nats.errors import NatsConnectionError
 from fraisier.nats.subjects import check_token
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ async def mint_generation(client: "NatsClient", service: str, *, note: str = "")
                 bucket = await js.create_key_value(bucket=BUCKET, history=5)
             return await bucket.put(service, note.encode())
         except (NoStreamResponseError, APIError, nats.errors.Error, asyncio.TimeoutError, OSError) as error:
-            if client.closed.is_set():
+            if client.closed.is_set() or isinstance(error, NatsConnectionError):
                 raise
             logger.warning("a generation waits for NATS: %s", str(error) or type(error).__name__)
         await asyncio.sleep(WAIT_S)
