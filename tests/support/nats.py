@@ -68,9 +68,8 @@ class NatsServer:
         ports = self.folder / f"nats-server_{self.process.pid}.ports"
         end = time.monotonic() + READY_S
         while not ports.exists() or not ports.read_text().strip():
-            assert self.process.poll() is None and time.monotonic() < end, (self.folder / "nats.log").read_text()[
-                -2000:
-            ]
+            alive = self.process.poll() is None and time.monotonic() < end
+            assert alive, (self.folder / "nats.log").read_text()[-2000:]
             time.sleep(0.02)
         self.port = int(json.loads(ports.read_text())["nats"][0].rsplit(":", 1)[1])
 
