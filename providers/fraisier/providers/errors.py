@@ -5,6 +5,7 @@
     ProviderError
     ├── ConnectFailed          (may be tried again)
     ├── CommandUnknown         (may be tried again: the connection was lost, the effect is not known)
+    ├── TargetBusy             (may be tried again: another step holds the target's lock)
     ├── HostKeyRejected
     ├── AuthenticationFailed
     ├── CommandFailed
@@ -92,6 +93,12 @@ class ArtifactRejected(ProviderError):
 
 class ReleaseMissing(ProviderError):
     """The release to return to is not kept on the target any more."""
+
+
+class TargetBusy(ProviderError):
+    """Another step held the target's lock for too long."""
+
+    retryable = True
 
 
 class StaleToken(ProviderError):

@@ -110,7 +110,8 @@ class StepResult(Model):
     """What a step did.
 
     Attributes:
-        changed: False when the target was already as wanted, or this very step had been done before.
+        changed: False when the target was already as wanted. A step that had been done before returns what was
+            recorded then, so that a lost answer is not lost for good.
         detail: one line for people; never a secret, at most a few hundred characters.
     """
 

@@ -1,0 +1,187 @@
+"""A host to deploy to where there is none: an SSH server on loopback that runs real commands in a folder of its own."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+import asyncssh
+from typing_extensions import Self
+
+ADDRESS = "127.0.0.1"
+LOCAL = (ADDRESS, "localhost")
+CHUNK = 64 * 1024
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+# Leads the process group of all that the host runs, and ends it when its stdin does: when we stop it, or die.
+LEADER = ("sh", "-c", "cat >/dev/null; kill -KILL 0")
+
+
+def make_key(path: Path) -> Path:
+    """Write a new private key, readable by nobody else, with its ``.pub`` beside it."""
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    path.touch(mode=0o600)
+    path.write_bytes(key.export_private_key())
+    path.with_name(path.name + ".pub").write_bytes(key.export_public_key())
+    return path
+
+
+class SshHost:
+    """An SSH server whose commands run for real, with a folder as their home, and end with it.
+
+    It lets in one key, forwards connections to 127.0.0.1 only, and lives on a port of its own. Whatever its
+    commands leave behind in their process group is killed with it, also when this process is killed.
+
+    Args:
+        folder: the host's home and working folder; made if it is not there.
+        client_key: the private key that it lets in, see `make_key`; only its public part is read.
+        username: who may log in.
+        environment: more variables for its commands, such as ``PORT``.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        client_key: Path,
+        username: str = "deploy",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.client_key = client_key
+        self.username = username
+        self.host = ADDRESS
+        self.port = 0
+        self._environment = {"PATH": SYSTEM_PATH, "HOME": str(folder), "USER": username, **(environment or {})}
+        self._host_key = asyncssh.generate_private_key("ssh-ed25519")
+        self._server: asyncssh.SSHAcceptor | None = None
+        self._leader: asyncio.subprocess.Process | None = None
+        self._connections: set[asyncssh.SSHServerConnection] = set()
+
+    @property
+    def known_hosts_line(self) -> str:
+        """The line that makes this host known, for a ``known_hosts`` file; it is started by then."""
+        public = self._host_key.export_public_key().decode().strip()
+        return f"[{self.host}]:{self.port} {public}\n"
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen, on the same port and with the same key as before if it was started before."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self._leader is None:
+            self._leader = await asyncio.create_subprocess_exec(
+                *LEADER, stdin=asyncio.subprocess.PIPE, preexec_fn=lambda: os.setpgid(0, 0)
+            )
+        self._server = await asyncssh.create_server(
+            lambda: _Door(self._connections),
+            self.host,
+            self.port,
+            server_host_keys=[self._host_key],
+            authorized_client_keys=asyncssh.import_authorized_keys(
+                self.client_key.with_name(self.client_key.name + ".pub").read_text()
+            ),
+            process_factory=self._run,
+            encoding=None,
+        )
+        self.port = self._server.get_port()
+
+    async def stop(self) -> None:
+        """Stop listening, cut every connection and kill all that runs here."""
+        await self.disappear()
+        leader, self._leader = self._leader, None
+        if leader is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(leader.pid, signal.SIGKILL)
+            await leader.communicate()
+
+    async def disappear(self) -> None:
+        """Stop listening and cut every connection, as a broken network does: what runs goes on running."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+            await server.wait_closed()
+        self.cut()
+
+    def cut(self) -> None:
+        """Cut the connections that are open now."""
+        for connection in tuple(self._connections):
+            connection.abort()
+
+    async def _run(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
+        """Run one command as sshd does: by the shell, and to its end even when the connection is lost."""
+        if self._leader is None or process.command is None:
+            process.exit(1)
+            return
+        group = self._leader.pid
+        child = await asyncio.create_subprocess_exec(
+            "/bin/sh",
+            "-c",
+            process.command,
+            cwd=self.folder,
+            env=self._environment,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            preexec_fn=lambda: os.setpgid(0, group),
+        )
+        feeding = asyncio.create_task(_feed(process, child))
+        await asyncio.gather(_relay(child.stdout, process.stdout), _relay(child.stderr, process.stderr))
+        status = await child.wait()
+        feeding.cancel()
+        if status < 0:
+            process.exit_with_signal(signal.Signals(-status).name.removeprefix("SIG"))
+        else:
+            process.exit(status)
+
+
+class _Door(asyncssh.SSHServer):
+    """Forwards to loopback only, and keeps count of its connections."""
+
+    def __init__(self, connections: set[asyncssh.SSHServerConnection]) -> None:
+        self._all = connections
+        self._own: asyncssh.SSHServerConnection | None = None
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self._own = conn
+        self._all.add(conn)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (the library's argument)
+        if self._own is not None:
+            self._all.discard(self._own)
+
+    def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:  # noqa: ARG002
+        return dest_host in LOCAL
+
+
+async def _feed(process: asyncssh.SSHServerProcess[bytes], child: asyncio.subprocess.Process) -> None:
+    """Hand on what the client sends; the end of it, or of the connection, is the end of the command's stdin."""
+    assert child.stdin is not None  # noqa: S101 (a pipe was asked for)
+    try:
+        with contextlib.suppress(asyncssh.Error):
+            while part := await process.stdin.read(CHUNK):
+                child.stdin.write(part)
+                await child.stdin.drain()
+    except (BrokenPipeError, ConnectionResetError):
+        return  # the command wants no more
+    finally:
+        child.stdin.close()
+
+
+async def _relay(source: asyncio.StreamReader | None, sink: asyncssh.SSHWriter[bytes]) -> None:
+    """Hand on what the command writes; with the connection gone it is read and lost, so that the command goes on."""
+    assert source is not None  # noqa: S101 (a pipe was asked for)
+    while part := await source.read(CHUNK):
+        with contextlib.suppress(OSError, asyncssh.Error):
+            sink.write(part)
+            await sink.drain()

@@ -1,0 +1,257 @@
+"""One SSH connection to one host: opened strictly, and never taken for success when it is lost."""
+
+import asyncio
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+import httpcore
+
+from fraisier.providers.bare_metal.options import BareMetalOptions
+from fraisier.providers.errors import AuthenticationFailed, CommandUnknown, ConnectFailed, HostKeyRejected
+
+CIPHERS = (
+    "aes128-gcm@openssh.com",
+    "aes256-gcm@openssh.com",
+    "chacha20-poly1305@openssh.com",
+    "aes256-ctr",
+    "aes128-ctr",
+)
+"""The fastest first: asyncssh's own first choice moves a twentieth of it."""
+
+KEEPALIVE_S = 5
+KEEPALIVES_LOST = 3
+CHUNK = 256 * 1024
+OUTPUT_LIMIT = 1024 * 1024
+"""How much of a command's output is kept, in bytes: its beginning on stdout."""
+TAIL_LIMIT = 4096
+"""How much of its error output is kept, in bytes: its end."""
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A command that ended, whatever its status.
+
+    Attributes:
+        output: the start of what it wrote to stdout.
+        tail: the end of what it wrote to stderr.
+    """
+
+    exit_status: int
+    output: str
+    tail: str
+
+
+class HostConnection:
+    """A connection that is opened once and used for every step.
+
+    Args:
+        options: where and as whom.
+        target: the target's name, for errors.
+    """
+
+    def __init__(self, options: BareMetalOptions, *, target: str) -> None:
+        self._options = options
+        self._target = target
+        self._ssh: asyncssh.SSHClientConnection | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection that is not known to be dead."""
+        return self._ssh is not None and not self._ssh.is_closed()
+
+    async def open(self) -> asyncssh.SSHClientConnection:
+        """The connection, opened if there is none.
+
+        Raises:
+            ConnectFailed: no answer in time, or refused.
+            HostKeyRejected: the host's key is unknown or has changed.
+            AuthenticationFailed: no key opened the host.
+        """
+        if self._ssh is None or self._ssh.is_closed():
+            self._ssh = await self._connect()
+        return self._ssh
+
+    async def close(self) -> None:
+        """Close the connection, politely if the host still answers."""
+        ssh, self._ssh = self._ssh, None
+        if ssh is None:
+            return
+        ssh.close()
+        try:
+            await asyncio.wait_for(ssh.wait_closed(), KEEPALIVE_S)
+        except (asyncio.TimeoutError, TimeoutError):
+            ssh.abort()
+
+    async def run(
+        self, command: str, *, name: str, timeout_s: float, payload: Path | None = None, cue: bytes = b""
+    ) -> Completed:
+        """Run a command on the host to its end.
+
+        Args:
+            command: one string, quoted by `shlex.join`.
+            name: what it is called in errors.
+            timeout_s: how long it may take, in seconds.
+            payload: a file for its stdin, sent once it has printed `cue`.
+            cue: the line that asks for the payload.
+
+        Raises:
+            ConnectFailed: it could not be started.
+            CommandUnknown: the connection was lost or the time was over before it told how it ended.
+        """
+        ssh = await self.open()
+        try:
+            process = await asyncio.wait_for(ssh.create_process(command, encoding=None), timeout_s)
+        except (asyncssh.Error, OSError, asyncio.TimeoutError, TimeoutError) as error:
+            raise ConnectFailed(
+                f"{self._target}: {name} could not be started: {_said(error)}", target=self._target, step=name
+            ) from error
+        try:
+            return await asyncio.wait_for(self._follow(process, name, payload, cue), timeout_s)
+        except (asyncio.TimeoutError, TimeoutError) as error:
+            raise self._unknown(name, f"did not end within {timeout_s:.0f} s") from error
+        except (asyncssh.Error, OSError) as error:
+            raise self._unknown(name, f"lost its connection: {_said(error)}") from error
+        finally:
+            process.close()
+
+    async def _follow(
+        self, process: asyncssh.SSHClientProcess[bytes], name: str, payload: Path | None, cue: bytes
+    ) -> Completed:
+        output, tail = bytearray(), bytearray()
+        cued = asyncio.Event()
+        reading = asyncio.gather(_read_start(process, output, cue, cued), _read_tail(process, tail))
+        try:
+            if payload is not None:
+                await cued.wait()
+            if payload is not None and cue in output.splitlines():
+                await _send(process, payload)
+            process.stdin.write_eof()
+            await reading
+            await process.wait_closed()
+        finally:
+            reading.cancel()
+        status = process.exit_status
+        if status is None or process.exit_signal is not None:
+            raise self._unknown(name, "ended without a status: its connection was lost or it was killed")
+        return Completed(status, output.decode(errors="replace"), tail.decode(errors="replace").strip())
+
+    async def dial(self, host: str, port: int) -> tuple[asyncssh.SSHReader[bytes], asyncssh.SSHWriter[bytes]]:
+        """Open an address as seen from the host.
+
+        Raises:
+            httpcore.ConnectError: it does not accept connections; the message says why.
+            ConnectFailed: there is no connection to the host.
+        """
+        ssh = await self.open()
+        try:
+            return await ssh.open_connection(host, port)
+        except asyncssh.ChannelOpenError as error:
+            if error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
+                raise httpcore.ConnectError(
+                    f"the host's sshd forbids it: allow {host}:{port} with AllowTcpForwarding or PermitOpen"
+                ) from error
+            raise httpcore.ConnectError(f"nothing accepts connections at {host}:{port}") from error
+        except (asyncssh.Error, OSError) as error:
+            raise ConnectFailed(f"{self._target}: {_said(error)}", target=self._target) from error
+
+    async def _connect(self) -> asyncssh.SSHClientConnection:
+        options = self._options
+        where = f"{options.host}:{options.port}"
+        try:
+            return await asyncssh.connect(options.host, options.port, **self._arguments())
+        except asyncssh.HostKeyNotVerifiable as error:
+            raise HostKeyRejected(
+                f"{where}: its host key is not the one in {options.known_hosts}: {_said(error)}. "
+                "Compare the key with the host's own, then correct that file",
+                target=self._target,
+            ) from error
+        except (asyncssh.PermissionDenied, asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
+            key = options.key_path or "the keys in ~/.ssh"
+            raise AuthenticationFailed(
+                f"{where}: {options.username or 'this user'} is not let in with {key}: {_said(error)}",
+                target=self._target,
+            ) from error
+        except (asyncssh.Error, OSError, asyncio.TimeoutError, TimeoutError) as error:
+            raise ConnectFailed(f"{where}: cannot be reached: {_said(error)}", target=self._target) from error
+
+    def _arguments(self) -> dict[str, Any]:
+        options = self._options
+        seconds = options.connect_timeout.total_seconds()
+        arguments: dict[str, Any] = {
+            "known_hosts": str(self._file(options.known_hosts, HostKeyRejected, "the host's key cannot be known")),
+            "config": None,
+            "encryption_algs": CIPHERS,
+            "keepalive_interval": KEEPALIVE_S,
+            "keepalive_count_max": KEEPALIVES_LOST,
+            "connect_timeout": seconds,
+            "login_timeout": seconds,
+        }
+        if not options.agent:
+            arguments["agent_path"] = None
+        if options.username is not None:
+            arguments["username"] = options.username
+        if options.key_path is not None:
+            arguments["client_keys"] = [
+                str(self._file(options.key_path, AuthenticationFailed, "no key to log in with"))
+            ]
+        return arguments
+
+    def _file(self, path: Path, error: type[HostKeyRejected | AuthenticationFailed], why: str) -> Path:
+        found = path.expanduser()
+        if not found.is_file():
+            raise error(f"{self._target}: there is no file {found}, so {why}", target=self._target)
+        return found
+
+    def _unknown(self, name: str, why: str) -> CommandUnknown:
+        return CommandUnknown(
+            f"{self._target}: {name} {why}; whether it took effect is not known",
+            target=self._target,
+            step=name,
+            command=name,
+            exit_status=None,
+        )
+
+
+def quoted(command: Sequence[str]) -> str:
+    """An argument list as the one string that SSH takes."""
+    return shlex.join(command)
+
+
+async def _send(process: asyncssh.SSHClientProcess[bytes], payload: Path) -> None:
+    """Stream a file to a command's stdin; a command that ended before tells why by its status."""
+    with await asyncio.to_thread(payload.open, "rb") as file:
+        while chunk := await asyncio.to_thread(file.read, CHUNK):
+            if process.stdin.is_closing():
+                return
+            process.stdin.write(chunk)
+            try:
+                await process.stdin.drain()
+            except (BrokenPipeError, ConnectionResetError):
+                return
+
+
+async def _read_start(
+    process: asyncssh.SSHClientProcess[bytes], into: bytearray, cue: bytes, cued: asyncio.Event
+) -> None:
+    """Keep the start of the output and forget the rest; tell when the cue came, or the end."""
+    try:
+        while part := await process.stdout.read(CHUNK):
+            into += part[: OUTPUT_LIMIT - len(into)]
+            if cue and cue + b"\n" in into:
+                cued.set()
+    finally:
+        cued.set()
+
+
+async def _read_tail(process: asyncssh.SSHClientProcess[bytes], into: bytearray) -> None:
+    while part := await process.stderr.read(CHUNK):
+        into += part
+        del into[:-TAIL_LIMIT]
+
+
+def _said(error: BaseException) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,46 @@
+"""What a health check sees at a bare-metal target: always from the target's own side, with no tool needed there."""
+
+import httpcore
+
+from fraisier.providers.bare_metal.channel import HostNetwork
+from fraisier.providers.bare_metal.connection import HostConnection, quoted
+from fraisier.providers.errors import CommandUnknown, ConnectFailed
+from fraisier.providers.health import Probe, Sighting
+from fraisier.providers.http_probe import ask
+from fraisier.providers.models import HealthCheck
+
+TAIL_SHOWN = 200
+
+
+def probe_of(connection: HostConnection, check: HealthCheck, *, version: str) -> Probe:
+    """The check's probe. A host that cannot be reached is not healthy, and may be again before the deadline."""
+
+    async def http() -> Sighting:
+        return await ask(check, version=version, network=HostNetwork(connection))
+
+    async def tcp() -> Sighting:
+        host, _, port = (check.tcp or "").rpartition(":")
+        try:
+            _, writer = await connection.dial(host.strip("[]"), int(port))
+        except httpcore.ConnectError as error:
+            return Sighting(passed=False, answered=False, detail=str(error))
+        writer.close()
+        return Sighting(passed=True, detail=f"{check.tcp} accepts connections")
+
+    async def command() -> Sighting:
+        argv = check.command or ()
+        done = await connection.run(quoted(argv), name=argv[0], timeout_s=check.timeout.total_seconds())
+        tail = f": {(done.tail or done.output).strip()[-TAIL_SHOWN:]}" if done.exit_status else ""
+        return Sighting(passed=done.exit_status == 0, detail=f"{argv[0]} ended with {done.exit_status}{tail}")
+
+    return _forgiving(http if check.http else tcp if check.tcp else command)
+
+
+def _forgiving(probe: Probe) -> Probe:
+    async def look() -> Sighting:
+        try:
+            return await probe()
+        except (ConnectFailed, CommandUnknown) as error:
+            return Sighting(passed=False, answered=False, detail=str(error))
+
+    return look

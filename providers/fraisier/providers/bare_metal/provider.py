@@ -1,0 +1,174 @@
+"""`BareMetalProvider`: releases in folders of their own and one link that says which of them runs."""
+
+import asyncio
+from typing import Any, NoReturn
+
+from fraisier.providers.bare_metal import script
+from fraisier.providers.bare_metal.artifact import check_artifact
+from fraisier.providers.bare_metal.connection import Completed, HostConnection, quoted
+from fraisier.providers.bare_metal.options import BareMetalOptions
+from fraisier.providers.bare_metal.probes import probe_of
+from fraisier.providers.errors import (
+    ArtifactRejected,
+    CommandFailed,
+    CommandUnknown,
+    ConnectFailed,
+    PreflightFailed,
+    ProviderError,
+    ReleaseMissing,
+    StaleToken,
+    TargetBusy,
+)
+from fraisier.providers.lifecycle import LifecycleProvider
+from fraisier.providers.models import HealthCheck, HealthResult, Release, ReleaseRef, Step, StepResult, TargetState
+
+LOOK_TIMEOUT_S = 30.0
+LOG_TIMEOUT_S = 10.0
+LOG_LINES = 20
+CUE = b"fraisier send"
+
+REFUSALS: dict[str, type[ProviderError]] = {
+    "65": ArtifactRejected,
+    "66": ReleaseMissing,
+    "73": TargetBusy,
+    "75": StaleToken,
+}
+"""What the script's refusals mean, by their exit status."""
+
+
+class BareMetalProvider(LifecycleProvider):
+    """One host over SSH.
+
+    Every step is one remote command (`step.sh`): it takes the host's lock, compares the fencing token, does
+    nothing when the host is already so, acts, and leaves a marker that survives a power cut.
+
+    Args:
+        config: the options, see `BareMetalOptions`.
+        event_bus: where events go; None emits none.
+        region: the region of those events.
+
+    Raises:
+        pydantic.ValidationError: the config is not right.
+    """
+
+    Options = BareMetalOptions
+
+    def __init__(self, config: dict[str, Any], *, event_bus: Any = None, region: str = "default") -> None:
+        super().__init__(event_bus=event_bus, region=region)
+        self._options = BareMetalOptions.model_validate(config)
+        self._connection = HostConnection(self._options, target=self.target)
+
+    @property
+    def target(self) -> str:
+        """The host, with its port where one was given."""
+        options = self._options
+        return f"{options.host}:{options.port}" if "port" in options.model_fields_set else options.host
+
+    async def connect(self) -> None:
+        """Open the connection; see `Provider.connect`."""
+        await self._connection.open()
+
+    async def disconnect(self) -> None:
+        """Close the connection."""
+        await self._connection.close()
+
+    async def inspect(self, service: str) -> TargetState:
+        """What the host runs of a service, in one round trip."""
+        done = await self._run("inspect", script.look("inspect", self._options, service), timeout_s=LOOK_TIMEOUT_S)
+        return script.state(done.output)
+
+    async def preflight(self, release: Release) -> None:
+        """Look at tools, rights, space, the unit and what is in the way."""
+        arguments = script.look("preflight", self._options, release.service)
+        done = await self._run("preflight", arguments, timeout_s=LOOK_TIMEOUT_S)
+        reasons = script.problems(done.output)
+        if reasons:
+            raise PreflightFailed(target=self.target, reasons=reasons)
+
+    async def stage(self, step: Step, release: Release) -> StepResult:
+        """Send the artifact, unless the host has it, and unpack it beside what runs."""
+        artifact = await asyncio.to_thread(check_artifact, release, target=self.target)
+        arguments = script.act("stage", self._options, step, release.ref)
+        return _result(await self._run("stage", arguments, payload=artifact))
+
+    async def activate(self, step: Step, release: Release) -> StepResult:
+        """Point `current` to the staged release and restart the service."""
+        await self.tell(step, "deployment.started", release.ref)
+        return await self._act("activate", step, release.ref)
+
+    async def check_health(self, step: Step, release: ReleaseRef, check: HealthCheck) -> HealthResult:
+        """Probe as seen from the host itself."""
+        probe = probe_of(self._connection, check, version=release.version)
+        return await self.conclude_health(
+            step, release, check, probe=probe, tail=lambda: self._last_lines(step.service)
+        )
+
+    async def drain(self, step: Step) -> StepResult:  # noqa: ARG002 (the protocol's argument)
+        """Do nothing: a host alone stands behind no proxy that is known here."""
+        return StepResult(changed=False, detail="no traffic driver")
+
+    async def undrain(self, step: Step) -> StepResult:  # noqa: ARG002 (the protocol's argument)
+        """Do nothing, as `drain`."""
+        return StepResult(changed=False, detail="no traffic driver")
+
+    async def rollback(self, step: Step, to: ReleaseRef | None) -> StepResult:
+        """Run a kept release again, or stop the service and remove `current` when nothing ran before."""
+        result = await self._act("rollback", step, to)
+        await self.tell(step, "deployment.rolled_back", to, detail=result.detail)
+        return result
+
+    async def prune(self, step: Step, service: str) -> StepResult:  # noqa: ARG002 (the step names the service)
+        """Remove all but the newest `keep_releases`."""
+        return await self._act("prune", step, None)
+
+    async def _act(self, verb: str, step: Step, release: ReleaseRef | None) -> StepResult:
+        return _result(await self._run(verb, script.act(verb, self._options, step, release)))
+
+    async def _run(
+        self, verb: str, arguments: list[str], *, payload: Any = None, timeout_s: float | None = None
+    ) -> Completed:
+        done = await self._connection.run(
+            script.command_line(arguments),
+            name=verb,
+            timeout_s=timeout_s or self._options.step_timeout.total_seconds(),
+            payload=payload,
+            cue=CUE,
+        )
+        if done.exit_status != 0:
+            self._refuse(verb, arguments, done)
+        return done
+
+    def _refuse(self, verb: str, arguments: list[str], done: Completed) -> NoReturn:
+        message = f"{self.target}: {verb} failed with status {done.exit_status}: {done.tail or 'it said nothing'}"
+        # Only the script's own word counts: a service's command may end with any status of its own.
+        refusal = REFUSALS.get(dict(script.answers(done.output)).get("refused", ""))
+        if refusal is not None:
+            raise refusal(message, target=self.target, step=verb)
+        raise CommandFailed(
+            message,
+            target=self.target,
+            step=verb,
+            command=quoted(arguments),
+            exit_status=done.exit_status,
+            tail=done.tail,
+        )
+
+    async def _last_lines(self, service: str) -> str:
+        unit = self._options.service_unit
+        log = f"{script.root_of(self._options, service)}/.fraisier/service.log"
+        argv = (
+            ["journalctl", "--unit", unit, "--lines", str(LOG_LINES), "--no-pager", "--output", "cat"]
+            if unit
+            else ["tail", "-n", str(LOG_LINES), log]
+        )
+        try:
+            done = await self._connection.run(quoted(argv), name=argv[0], timeout_s=LOG_TIMEOUT_S)
+        except (ConnectFailed, CommandUnknown):
+            return ""  # the verdict stands without them, and must not be lost for their sake
+        return done.output.strip()[-4096:] if done.exit_status == 0 else ""
+
+
+def _result(done: Completed) -> StepResult:
+    told = dict(script.answers(done.output)).get("done", "")
+    changed, _, detail = told.partition(" ")
+    return StepResult(changed=changed == "1", detail=detail)

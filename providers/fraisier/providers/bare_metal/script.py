@@ -1,0 +1,107 @@
+"""Builds the command line of a step and reads its answer. Pure: nothing here talks to a host."""
+
+import shlex
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from importlib.resources import files
+from urllib.parse import quote, unquote
+
+from fraisier.providers.bare_metal.options import BareMetalOptions
+from fraisier.providers.models import FencingToken, ReleaseRef, Step, TargetState
+
+SCRIPT = (files(__package__) / "step.sh").read_text()
+
+LOCK_WAIT_S = 20
+"""How long a step waits for another one's lock, in seconds."""
+
+MINIMUM_FREE_KB = 64 * 1024
+"""The free space without which a host is not fit to take any release, in KB."""
+
+DIGEST_SHOWN = 12
+
+
+def release_name(release: ReleaseRef) -> str:
+    """The release's folder on the host: its version and the start of its digest."""
+    return f"{release.version}-{release.digest.removeprefix('sha256:')[:DIGEST_SHOWN]}"
+
+
+def root_of(options: BareMetalOptions, service: str) -> str:
+    """The folder of the service on the host."""
+    return (options.root or f"/opt/{service}").rstrip("/")
+
+
+def look(verb: str, options: BareMetalOptions, service: str) -> list[str]:
+    """The arguments of ``inspect`` and ``preflight``, which change nothing and need no token."""
+    return [
+        verb,
+        f"root={root_of(options, service)}",
+        f"need_kb={MINIMUM_FREE_KB}",
+        f"unit={options.service_unit or ''}",
+        f"sudo={'yes' if options.sudo else 'no'}",
+    ]
+
+
+def act(verb: str, options: BareMetalOptions, step: Step, release: ReleaseRef | None) -> list[str]:
+    """The arguments of a verb that changes the host."""
+    arguments = [
+        *look(verb, options, step.service),
+        f"step={quote(step.id, safe='')}",
+        f"generation={step.token.generation}",
+        f"ordinal={step.token.ordinal}",
+        f"attempt={step.token.attempt}",
+        f"keep={options.keep_releases}",
+        f"start={shlex.join(options.start_command or ())}",
+        f"stop={shlex.join(options.stop_command or ())}",
+        f"lock_wait={LOCK_WAIT_S}",
+        f"time_limit={max(1, round(options.step_timeout.total_seconds()) - LOCK_WAIT_S)}",
+    ]
+    if release is not None:
+        arguments += [
+            f"release={release_name(release)}",
+            f"version={release.version}",
+            f"digest={release.digest}",
+        ]
+    return arguments
+
+
+def command_line(arguments: Iterable[str]) -> str:
+    """The one string that SSH takes: the script and its arguments, quoted once."""
+    return shlex.join(["sh", "-c", SCRIPT, "fraisier", *arguments])
+
+
+def answers(output: str) -> list[tuple[str, str]]:
+    """The script's answers as (word, rest), without whatever the host's start files printed between."""
+    lines = (line.split(" ", 2) for line in output.splitlines() if line.startswith("fraisier "))
+    return [(words[1], words[2] if len(words) > 2 else "") for words in lines]  # noqa: PLR2004 (word and rest)
+
+
+def problems(output: str) -> tuple[str, ...]:
+    """What ``preflight`` found wrong."""
+    return tuple(rest for word, rest in answers(output) if word == "problem")
+
+
+def state(output: str) -> TargetState:
+    """What ``inspect`` found."""
+    found = dict(answers(output))
+    kept = {
+        name: _ref(rest) for name, rest in (rest.split(" ", 1) for word, rest in answers(output) if word == "release")
+    }
+    running = found.get("current", "")
+    since, _, step_id = found.get("since", "").partition(" ")
+    return TargetState(
+        release=kept.get(running),
+        rollout_id=unquote(step_id).rsplit(".", 3)[0] or None,
+        since=datetime.fromtimestamp(int(since), tz=timezone.utc) if since else None,
+        kept=tuple(ref for name, ref in kept.items() if name != running),
+        token=_token(found["token"]) if "token" in found else None,
+    )
+
+
+def _ref(text: str) -> ReleaseRef:
+    version, digest = text.split(" ")
+    return ReleaseRef(version=version, digest=digest)
+
+
+def _token(text: str) -> FencingToken:
+    generation, ordinal, attempt = (int(number) for number in text.split(" "))
+    return FencingToken(generation=generation, ordinal=ordinal, attempt=attempt)

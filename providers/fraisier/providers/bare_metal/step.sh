@@ -1,0 +1,376 @@
+# One step of a rollout on this host: sh -c "$THIS" fraisier VERB name=value...
+#
+# Whatever acts takes the lock, compares the fencing token, looks whether this very step was done before, acts, notes
+# the effect and leaves the step's marker, all under the lock. So an attempt that was thought dead cannot act after
+# its successor, and a repeated step returns what the first one recorded. It runs to its end without its connection.
+#
+# Under the root:   releases/<version>-<digest>/   current -> releases/<version>-<digest>
+#   .fraisier/      lock, holder, token, steps/<step>, releases/<name>, effects, unsettled, incoming/<pid>, service.log
+#
+# Answers are lines that begin with "fraisier ". Refusals are answers too, with the exit status: 64 no such step, 65 wrong digest, 66 no such release, 69 a tool is
+# missing, 73 the lock is held, 75 stale token, 78 something is in the way; any other is that of the command that failed.
+set -eu
+trap : HUP PIPE
+umask 022
+LC_ALL=C
+export LC_ALL
+
+unit='' sudo=no start='' stop='' release=''
+verb=$1
+shift
+for pair; do
+  value=${pair#*=}
+  case $pair in
+    root=*) root=$value ;;
+    step=*) step=$value ;;
+    generation=*) generation=$value ;;
+    ordinal=*) ordinal=$value ;;
+    attempt=*) attempt=$value ;;
+    release=*) release=$value ;;
+    version=*) version=$value ;;
+    digest=*) digest=$value ;;
+    keep=*) keep=$value ;;
+    need_kb=*) need_kb=$value ;;
+    unit=*) unit=$value ;;
+    sudo=*) sudo=$value ;;
+    start=*) start=$value ;;
+    stop=*) stop=$value ;;
+    lock_wait=*) lock_wait=$value ;;
+    time_limit=*) time_limit=$value ;;
+  esac
+done
+state=$root/.fraisier
+
+say() { printf 'fraisier %s\n' "$*"; }
+
+refuse() {
+  status=$1
+  shift
+  printf '%s\n' "$*" >&2
+  say "refused $status"
+  exit "$status"
+}
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# --- files that survive a power cut -------------------------------------------------------------------------------
+
+flush() { sync "$1" 2>/dev/null || sync; }
+
+write_file() {
+  printf '%s\n' "$2" >"$1.new"
+  flush "$1.new"
+  mv -f "$1.new" "$1"
+  flush "${1%/*}"
+}
+
+# --- the lock: the kernel's, so that it cannot outlive its holder ---------------------------------------------------
+
+try_lock() {
+  if has flock; then flock -n 9
+  elif has perl; then perl -e 'open(my $lock, ">&=", 9) or exit 1; exit(flock($lock, 2 | 4) ? 0 : 1)'
+  elif has python3; then python3 -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)' 2>/dev/null
+  else refuse 69 'this host has none of flock, perl and python3, one of which must take the lock: install one'
+  fi
+}
+
+lock() {
+  exec 9>>"$state/lock"
+  waited=0
+  until try_lock; do
+    [ "$waited" -lt "$lock_wait" ] || refuse 73 "another step holds the lock: $(cat "$state/holder" 2>/dev/null)"
+    sleep 1
+    waited=$((waited + 1))
+  done
+  printf '%s, process %s\n' "$step" "$$" >"$state/holder"
+}
+
+unlock() { exec 9>&-; }
+
+# --- who may act, and what was done ---------------------------------------------------------------------------------
+
+prepare() {
+  mkdir -p "$root/releases"
+  [ -d "$state" ] || mkdir -m 700 "$state" 2>/dev/null || [ -d "$state" ]
+  mkdir -p "$state/steps" "$state/releases" "$state/incoming"
+}
+
+fence() {
+  seen_generation=0 seen_ordinal=0 seen_attempt=0
+  if [ -f "$state/token" ]; then
+    read -r seen_generation seen_ordinal seen_attempt <"$state/token"
+  fi
+  newer=$((generation - seen_generation))
+  [ "$newer" -ne 0 ] || newer=$((ordinal - seen_ordinal))
+  [ "$newer" -ne 0 ] || newer=$((attempt - seen_attempt))
+  if [ "$newer" -lt 0 ]; then
+    refuse 75 "a newer attempt was here: $seen_generation.$seen_ordinal.$seen_attempt"
+  fi
+  # Markers of an older generation guard nothing: the token refuses their steps before they are looked at.
+  if [ "$generation" -gt "$seen_generation" ]; then rm -f "$state/steps/"*; fi
+  if [ "$newer" -gt 0 ]; then write_file "$state/token" "$generation $ordinal $attempt"; fi
+}
+
+begin() {
+  prepare
+  lock
+  fence
+  if [ -f "$state/steps/$step" ]; then
+    say "done $(cat "$state/steps/$step")"
+    exit 0
+  fi
+}
+
+# record 0|1 DETAIL: the step is done, and whether it changed anything.
+record() {
+  write_file "$state/steps/$step" "$*"
+  say "done $*"
+}
+
+# note WHAT NAME: one line an effect.
+note() {
+  printf '%s %s.%s.%s %s %s %s\n' "$(date +%s)" "$generation" "$ordinal" "$attempt" "$step" "$1" "$2" \
+    >>"$state/effects"
+  flush "$state/effects"
+}
+
+# --- releases -------------------------------------------------------------------------------------------------------
+
+current() {
+  link=$(readlink "$root/current" 2>/dev/null) || return 0
+  case $link in releases/*) printf '%s\n' "${link#releases/}" ;; esac
+}
+
+staged() { [ -f "$state/releases/$1" ] && [ -d "$root/releases/$1" ]; }
+
+# The last switch of the service: its step and the release.
+last_switch() {
+  [ -f "$state/effects" ] || return 0
+  awk '$4 == "activate" || $4 == "rollback" || $4 == "stop" { last = $3 " " $5 } END { print last }' "$state/effects"
+}
+
+# Whether the service was last started, completely, out of this release.
+settled() {
+  [ "$(current)" = "$1" ] || return 1
+  switched=$(last_switch)
+  [ "${switched#* }" = "$1" ] || return 1
+  [ ! -f "$state/unsettled" ] || [ "$(cat "$state/unsettled")" = "${switched% *}" ]
+}
+
+# Names of what is kept, last activated first, then what was only staged.
+kept() {
+  {
+    if [ -f "$state/effects" ]; then
+      awk '$4 == "activate" || $4 == "rollback" { line[++n] = $5 } END { for (; n; n--) print line[n] }' "$state/effects"
+    fi
+    ls -t "$state/releases"
+  } | awk '!seen[$0]++' | while read -r name; do
+    if staged "$name"; then printf '%s\n' "$name"; fi
+  done
+}
+
+digest_of() {
+  if has sha256sum; then sha256sum <"$1"
+  elif has shasum; then shasum -a 256 <"$1"
+  else openssl dgst -sha256 -r <"$1"
+  fi | cut -c 1-64
+}
+
+point_current() {
+  rm -f "$state/current.new"
+  ln -s "releases/$1" "$state/current.new"
+  # One rename(2), whatever this system calls it: a reader sees the old release or the new one, never none.
+  mv -T "$state/current.new" "$root/current" 2>/dev/null ||
+    mv -h "$state/current.new" "$root/current" 2>/dev/null ||
+    perl -e 'rename($ARGV[0], $ARGV[1]) or die "$ARGV[1]: $!\n"' "$state/current.new" "$root/current"
+  flush "$root"
+}
+
+# --- the service ----------------------------------------------------------------------------------------------------
+
+# A hung command must not hold the lock for ever. perl first, since timeout puts the service into a process group.
+limited() {
+  if has perl; then perl -e 'alarm shift; exec @ARGV or die "$ARGV[0]: $!\n"' "$time_limit" "$@"
+  elif has timeout; then timeout "$time_limit" "$@"
+  else "$@"
+  fi
+}
+
+# The descriptor of the lock is closed for whatever may live on.
+systemctl_() {
+  if [ "$sudo" = yes ]; then limited sudo -n systemctl "$@" 9>&-; else limited systemctl "$@" 9>&-; fi
+}
+
+command_() {
+  (cd "$root" && limited sh -c "$1") >>"$state/service.log" 2>&1 </dev/null 9>&- && return 0
+  status=$?
+  tail -n 20 "$state/service.log" >&2
+  return "$status"
+}
+
+start_service() {
+  if [ -n "$unit" ]; then
+    if systemctl is-failed --quiet "$unit"; then systemctl_ reset-failed "$unit"; fi
+    systemctl_ restart "$unit"
+  elif [ -n "$start" ]; then
+    command_ "$start"
+  fi
+}
+
+stop_service() {
+  if [ -n "$unit" ]; then systemctl_ stop "$unit"
+  elif [ -n "$stop" ]; then command_ "$stop"
+  fi
+}
+
+service_is_up() { [ -z "$unit" ] || systemctl is-active --quiet "$unit"; }
+
+# switch_to NAME WHAT: point to the release and start the service out of it.
+switch_to() {
+  write_file "$state/unsettled" "$step"
+  if [ -z "$unit" ] && [ -L "$root/current" ]; then
+    # What cannot be stopped must not keep the good release from coming back; going forward it must.
+    stop_service || { why=$?; [ "$2" = rollback ] || exit "$why"; }
+  fi
+  point_current "$1"
+  start_service
+  note "$2" "$1"
+  rm -f "$state/unsettled"
+}
+
+in_the_way() { { [ -e "$root/current" ] || [ -L "$root/current" ]; } && [ -z "$(current)" ]; }
+
+# --- the verbs ------------------------------------------------------------------------------------------------------
+
+do_stage() {
+  begin
+  sweep
+  if staged "$release"; then
+    record 0 already there
+    return
+  fi
+  unlock
+  say send
+  box=$state/incoming/$$
+  mkdir "$box" "$box/tree"
+  trap 'rm -rf "$box"' EXIT
+  cat >"$box/artifact"
+  arrived=$(digest_of "$box/artifact")
+  [ "sha256:$arrived" = "$digest" ] || refuse 65 "what arrived has the digest sha256:$arrived"
+  tar -x -z -o -f "$box/artifact" -C "$box/tree"
+  rm "$box/artifact"
+  sync -f "$box" 2>/dev/null || sync
+  lock
+  fence
+  if staged "$release"; then
+    record 0 already there
+    return
+  fi
+  [ "$(current)" != "$release" ] || refuse 78 "$root/current points to $release, which no rollout brought: move it away"
+  rm -rf "$root/releases/$release"
+  mv "$box/tree" "$root/releases/$release"
+  write_file "$state/releases/$release" "$version $digest"
+  note stage "$release"
+  record 1 unpacked
+}
+
+# Remove what dead attempts left behind.
+sweep() {
+  for box in "$state/incoming"/*; do
+    if [ -d "$box" ] && ! kill -0 "${box##*/}" 2>/dev/null; then rm -rf "$box"; fi
+  done
+}
+
+do_activate() {
+  begin
+  staged "$release" || refuse 66 "$release is not staged here"
+  if in_the_way; then refuse 78 "$root/current is not a link into $root/releases: move it away"; fi
+  if settled "$release" && service_is_up; then
+    record 0 already active
+  else
+    switch_to "$release" activate
+    record 1 active
+  fi
+}
+
+do_rollback() {
+  begin
+  if [ -z "$release" ]; then
+    take_down
+  elif ! staged "$release"; then
+    refuse 66 "$release is not kept here any more"
+  elif settled "$release" && service_is_up; then
+    record 0 unchanged
+  else
+    switch_to "$release" rollback
+    record 1 back
+  fi
+}
+
+take_down() {
+  if [ ! -L "$root/current" ] && [ ! -f "$state/unsettled" ]; then
+    record 0 unchanged
+    return
+  fi
+  stop_service
+  rm -f "$root/current"
+  flush "$root"
+  note stop -
+  rm -f "$state/unsettled"
+  record 1 stopped
+}
+
+do_prune() {
+  begin
+  running=$(current)
+  removed=0
+  for name in $(kept | tail -n "+$((keep + 1))"); do
+    [ "$name" != "$running" ] || continue
+    rm -f "$state/releases/$name"
+    rm -rf "$root/releases/$name"
+    note prune "$name"
+    removed=$((removed + 1))
+  done
+  record "$((removed > 0))" "removed $removed"
+}
+
+do_inspect() {
+  [ -d "$state" ] || { in_the_way && say foreign; return 0; }
+  [ ! -f "$state/token" ] || say "token $(cat "$state/token")"
+  if in_the_way; then say foreign; fi
+  for name in $(kept); do say "release $name $(cat "$state/releases/$name")"; done
+  running=$(current)
+  [ -z "$running" ] || say "current $running"
+  if [ -n "$running" ] && settled "$running"; then
+    awk '$4 == "activate" || $4 == "rollback" { last = $1 " " $3 } END { print "fraisier since " last }' "$state/effects"
+  fi
+}
+
+do_preflight() {
+  for tool in awk cut ln mkdir mv readlink rm tail tar gzip; do
+    has "$tool" || say "problem $tool is not installed"
+  done
+  has sha256sum || has shasum || has openssl || say 'problem none of sha256sum, shasum and openssl is installed'
+  has flock || has perl || has python3 || say 'problem none of flock, perl and python3 is installed, to take the lock'
+  there=$root
+  while [ ! -d "$there" ]; do there=${there%/*} there=${there:-/}; done
+  [ -w "$there" ] || say "problem $(id -un) may not write to $there: create $root and give it to $(id -un)"
+  free=$(df -Pk "$there" | awk 'NR == 2 { print $4 }')
+  [ "$free" -ge "$need_kb" ] || say "problem only $free KB are free in $there, and $need_kb KB are needed"
+  if in_the_way; then say "problem $root/current is not a link into $root/releases: move it away"; fi
+  [ -z "$unit" ] || preflight_unit
+  say 'done 0 looked'
+}
+
+preflight_unit() {
+  has systemctl || { say 'problem there is no systemctl here, but service_unit was given'; return; }
+  loaded=$(systemctl show --property=LoadState "$unit" 2>&1) || :
+  [ "$loaded" = LoadState=loaded ] || say "problem the unit $unit is not there: $loaded"
+  [ "$sudo" != yes ] || sudo -n -l systemctl restart "$unit" >/dev/null 2>&1 ||
+    say "problem $(id -un) may not run systemctl restart $unit with sudo -n: allow it in sudoers"
+}
+
+case $verb in
+  stage | activate | rollback | prune | inspect | preflight) "do_$verb" ;;
+  *) refuse 64 "no such step: $verb" ;;
+esac

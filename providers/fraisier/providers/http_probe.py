@@ -1,0 +1,53 @@
+"""One HTTP probe, over whatever network reaches the target."""
+
+import httpcore
+
+from fraisier.providers.health import Sighting
+from fraisier.providers.models import HealthCheck
+
+BODY_LIMIT = 64 * 1024
+"""How much of an answer is read, in bytes: a health endpoint that never ends must not fill the worker."""
+
+SHOWN = 120
+OK, REDIRECT = 200, 300
+
+
+async def ask(check: HealthCheck, *, version: str, network: httpcore.AsyncNetworkBackend | None = None) -> Sighting:
+    """Send one GET and judge the answer. Proxies in the worker's environment are not used.
+
+    Args:
+        check: holds the URL and what is expected.
+        version: must stand in the body where the check says ``expect_version``.
+        network: reaches the target; unless given, the worker's own does.
+    """
+    seconds = check.timeout.total_seconds()
+    limits = {"timeout": {"connect": seconds, "read": seconds, "write": seconds, "pool": seconds}}
+    headers = [("User-Agent", "fraisier"), ("Connection", "close")]
+    try:
+        async with (
+            httpcore.AsyncConnectionPool(network_backend=network) as pool,
+            pool.stream("GET", check.http or "", headers=headers, extensions=limits) as response,
+        ):
+            return _judge(response.status, await _start_of(response), version if check.expect_version else "")
+    except (httpcore.NetworkError, httpcore.TimeoutException) as error:
+        why = str(error) or type(error).__name__
+        return Sighting(passed=False, answered=False, detail=f"no answer from {check.http}: {why}")
+    except (httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
+        return Sighting(passed=False, detail=f"{check.http} does not speak HTTP: {error}")
+
+
+async def _start_of(response: httpcore.Response) -> str:
+    body = bytearray()
+    async for part in response.aiter_stream():
+        body += part
+        if len(body) >= BODY_LIMIT:
+            break
+    return bytes(body[:BODY_LIMIT]).decode(errors="replace")
+
+
+def _judge(status: int, body: str, version: str) -> Sighting:
+    if not OK <= status < REDIRECT:
+        return Sighting(passed=False, detail=f"HTTP {status}: {body[:SHOWN]!r}")
+    if version and version not in body:
+        return Sighting(passed=False, detail=f"HTTP {status}, but not version {version}: {body[:SHOWN]!r}")
+    return Sighting(passed=True, detail=f"HTTP {status}")

@@ -1,0 +1,97 @@
+"""What every provider tells about its steps, and the story of a health check, the same for all of them."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fraisier.nats import NatsEventProvider, new_event
+from fraisier.providers.health import Probe, watch
+from fraisier.providers.models import HealthCheck, HealthResult, ReleaseRef, Step
+
+FORWARD_HEALTH = "health"
+"""The step whose verdict completes or fails the target's deployment; a check after a rollback does neither."""
+
+Tail = Callable[[], Awaitable[str]]
+"""The last lines that the service wrote, or nothing."""
+
+
+class LifecycleProvider(NatsEventProvider):
+    """Base of the providers: emits a step's events under the step's own identity, so that a retry repeats none."""
+
+    async def tell(self, step: Step, event_type: str, release: ReleaseRef | None, **more: Any) -> None:
+        """Emit an event of a step; returns when it is acknowledged.
+
+        Args:
+            step: whose event it is.
+            event_type: such as ``deployment.started``.
+            release: what it is about; None when nothing runs any more.
+            more: what else stands in its data.
+        """
+        await self.emit(event_type, **self._told(step, release, more))
+
+    async def conclude_health(
+        self, step: Step, release: ReleaseRef, check: HealthCheck, *, probe: Probe, tail: Tail
+    ) -> HealthResult:
+        """Check a target's health and tell about it; a verdict that was stored before is returned as it is."""
+        result = await self._stored_verdict(step, release)
+        if result is None:
+            await self.tell(step, "health.check_started", release)
+            result = await watch(probe, check)
+            if not result.healthy:
+                result = result.model_copy(update={"detail": _with_tail(result.detail, await tail())})
+            await self._tell_verdict(step, release, result)
+        if step.name == FORWARD_HEALTH:
+            outcome = "deployment.completed" if result.healthy else "deployment.failed"
+            await self.tell(step, outcome, release, detail=result.detail)
+        return result
+
+    async def _tell_verdict(self, step: Step, release: ReleaseRef, result: HealthResult) -> None:
+        await self.tell(
+            step,
+            _verdict_event(result),
+            release,
+            detail=result.detail,
+            attempts=result.attempts,
+            duration_s=result.duration_s,
+        )
+
+    async def _stored_verdict(self, step: Step, release: ReleaseRef) -> HealthResult | None:
+        if self.event_bus is None:
+            return None
+        for result in (
+            HealthResult(healthy=True),
+            HealthResult(healthy=False),
+            HealthResult(healthy=False, timed_out=True),
+        ):
+            asked = new_event(_verdict_event(result), region=self.region, **self._told(step, release, {}))
+            stored = await self.event_bus.find(asked)
+            if stored is not None:
+                kept = {key: stored.data[key] for key in ("detail", "attempts", "duration_s") if key in stored.data}
+                return HealthResult(healthy=result.healthy, timed_out=result.timed_out, **kept)
+        return None
+
+    def _told(self, step: Step, release: ReleaseRef | None, more: dict[str, Any]) -> dict[str, Any]:
+        data = {
+            "service": step.service,
+            "version": release.version if release else None,
+            "release_digest": release.digest if release else None,
+            "generation": step.token.generation,
+            "scope": "target",
+            **more,
+        }
+        return {
+            "deployment_id": step.rollout_id,
+            "service": step.service,
+            "target": step.target,
+            "step": f"{step.token.generation}.{step.name}",
+            "data": data,
+        }
+
+
+def _verdict_event(result: HealthResult) -> str:
+    if result.healthy:
+        return "health.check_passed"
+    return "health.check_timeout" if result.timed_out else "health.check_failed"
+
+
+def _with_tail(detail: str, tail: str) -> str:
+    return f"{detail}; its last lines:\n{tail}" if tail else detail

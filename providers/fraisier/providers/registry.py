@@ -1,0 +1,36 @@
+"""Finds providers by name: ours and those that other distributions bring."""
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import cast
+
+from fraisier.providers.base import Provider
+
+GROUP = "fraisier.providers"
+"""The entry-point group in which a distribution names its provider classes."""
+
+
+class UnknownProvider(LookupError):
+    """No installed distribution brings a provider of this name; the message lists those that are there."""
+
+
+def load_provider(name: str) -> type[Provider]:
+    """The provider class of this name, such as ``bare_metal``.
+
+    Raises:
+        UnknownProvider: nobody brings it, or two distributions do.
+    """
+    return cast("type[Provider]", _only(name, tuple(entry_points(group=GROUP, name=name))).load())
+
+
+def provider_names() -> tuple[str, ...]:
+    """The names of all installed providers, in order."""
+    return tuple(sorted({found.name for found in entry_points(group=GROUP)}))
+
+
+def _only(name: str, found: tuple[EntryPoint, ...]) -> EntryPoint:
+    different = {point.value: point for point in found}
+    if not different:
+        raise UnknownProvider(f"there is no provider {name}; installed: {', '.join(provider_names()) or 'none'}")
+    if len(different) > 1:
+        raise UnknownProvider(f"provider {name} is brought twice, by {' and '.join(sorted(different))}: remove one")
+    return next(iter(different.values()))

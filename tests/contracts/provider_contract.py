@@ -1,0 +1,314 @@
+"""What every provider promises, as tests over a real target. A provider's own tests subclass this and bring a bench."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Protocol
+
+import pytest
+
+from fraisier.nats import NatsClient, NatsEventBus
+from fraisier.orchestrator.stack import LocalStack
+from fraisier.providers.base import Provider
+from fraisier.providers.errors import ReleaseMissing, StaleToken
+from fraisier.providers.models import FencingToken, HealthCheck, Release, ReleaseRef, Step
+
+ORDINALS = {"stage": 1, "activate": 2, "health": 3, "prune": 4, "rollback": 1, "verify": 2}
+QUICK = {"interval": timedelta(milliseconds=100), "progress_deadline": timedelta(seconds=5), "healthy_after": 2}
+IMPATIENT = {**QUICK, "progress_deadline": timedelta(seconds=1)}
+
+
+class Bench(Protocol):
+    """A target of its own for one test, with nothing deployed, that can be asked for the truth."""
+
+    service: str
+    url: str
+    """Where the service answers with its version, as seen from the target."""
+    silent_url: str
+    """Where nothing answers, as seen from the target."""
+
+    def provider(self, event_bus: NatsEventBus | None = None) -> Provider:
+        """A new provider for the target, not connected."""
+        ...
+
+    def release(self, version: str, *, healthy: bool = True) -> Release:
+        """A release that serves its version; one that is not healthy answers with an error."""
+        ...
+
+    async def serving(self) -> str:
+        """What the service itself answers, or nothing when none does."""
+        ...
+
+    async def instance(self) -> str:
+        """Which run of the service it is: another one after each start."""
+        ...
+
+
+class Rollout:
+    """Makes the steps of one rollout, as a workflow would."""
+
+    def __init__(self, bench: Bench, *, generation: int, rollout_id: str = "r1") -> None:
+        self.bench = bench
+        self.generation = generation
+        self.rollout_id = rollout_id
+
+    def step(self, name: str, attempt: int = 1) -> Step:
+        return Step(
+            rollout_id=self.rollout_id,
+            service=self.bench.service,
+            region="test",
+            target="t1",
+            name=name,
+            token=FencingToken(generation=self.generation, ordinal=ORDINALS[name], attempt=attempt),
+        )
+
+    async def deploy(self, provider: Provider, release: Release) -> None:
+        await provider.stage(self.step("stage"), release)
+        await provider.activate(self.step("activate"), release)
+        check = HealthCheck(http=self.bench.url, **QUICK)
+        health = await provider.check_health(self.step("health"), release.ref, check)
+        assert health.healthy, health.detail
+
+
+class ProviderContract:
+    """Subclasses bring a fixture ``bench``."""
+
+    @pytest.fixture
+    async def provider(self, bench: Bench) -> AsyncIterator[Provider]:
+        provider = bench.provider()
+        await provider.connect()
+        yield provider
+        await provider.disconnect()
+
+    @pytest.fixture
+    async def event_bus(self, local_stack: LocalStack) -> AsyncIterator[NatsEventBus]:
+        env = local_stack.env()
+        servers, login = [env["NATS_SERVERS"]], {"username": env["NATS_USERNAME"], "password": env["NATS_PASSWORD"]}
+        async with NatsClient(servers, **login) as client:
+            yield NatsEventBus(client)
+
+    async def test_it_speaks_the_protocol(self, provider: Provider):
+        assert isinstance(provider, Provider)
+
+    async def test_a_fresh_target_runs_nothing(self, bench: Bench, provider: Provider):
+        state = await provider.inspect(bench.service)
+        assert (state.release, state.kept, state.token, state.since) == (None, (), None, None)
+        await provider.preflight(bench.release("1.0.0"))
+        assert await provider.inspect(bench.service) == state
+
+    async def test_a_release_is_staged_then_activated_then_healthy(self, bench: Bench, provider: Provider):
+        rollout, release = Rollout(bench, generation=1), bench.release("1.0.0")
+        assert (await provider.stage(rollout.step("stage"), release)).changed
+        assert await bench.serving() == ""
+        assert (await provider.inspect(bench.service)).release is None
+        assert (await provider.activate(rollout.step("activate"), release)).changed
+        check = HealthCheck(http=bench.url, expect_version=True, **QUICK)
+        health = await provider.check_health(rollout.step("health"), release.ref, check)
+        assert health.healthy, health.detail
+        assert health.attempts >= 2
+        assert await bench.serving() == "1.0.0"
+        state = await provider.inspect(bench.service)
+        assert (state.release, state.rollout_id) == (release.ref, "r1")
+        assert state.since is not None
+        assert state.token == rollout.step("activate").token
+
+    async def test_staging_changes_nothing_that_runs(self, bench: Bench, provider: Provider):
+        first = bench.release("1.0.0")
+        await Rollout(bench, generation=1).deploy(provider, first)
+        before = await bench.instance()
+        await provider.stage(Rollout(bench, generation=2).step("stage"), bench.release("2.0.0"))
+        assert (await bench.serving(), await bench.instance()) == ("1.0.0", before)
+        assert (await provider.inspect(bench.service)).release == first.ref
+
+    async def test_a_repeated_step_returns_what_was_recorded(self, bench: Bench, provider: Provider):
+        rollout, release = Rollout(bench, generation=1), bench.release("1.0.0")
+        for name, act in (("stage", provider.stage), ("activate", provider.activate)):
+            first = await act(rollout.step(name), release)
+            before = await bench.instance()
+            again = await act(rollout.step(name, attempt=2), release)
+            assert again == first
+            assert again.changed
+            assert await bench.instance() == before
+
+    async def test_what_already_runs_is_left_alone(self, bench: Bench, provider: Provider):
+        release = bench.release("1.0.0")
+        await Rollout(bench, generation=1).deploy(provider, release)
+        before = await bench.instance()
+        again = Rollout(bench, generation=2, rollout_id="r2")
+        assert not (await provider.stage(again.step("stage"), release)).changed
+        assert not (await provider.activate(again.step("activate"), release)).changed
+        assert await bench.instance() == before
+
+    async def test_an_older_token_is_refused_before_it_acts(self, bench: Bench, provider: Provider):
+        old, new = bench.release("1.0.0"), bench.release("2.0.0")
+        zombie = Rollout(bench, generation=1)
+        await zombie.deploy(provider, old)
+        await Rollout(bench, generation=2, rollout_id="r2").deploy(provider, new)
+        state, before = await provider.inspect(bench.service), await bench.instance()
+        with pytest.raises(StaleToken, match=r"2\.3|2\.2"):
+            await provider.activate(zombie.step("activate", attempt=9), old)
+        with pytest.raises(StaleToken):
+            await provider.stage(zombie.step("stage", attempt=9), bench.release("3.0.0"))
+        with pytest.raises(StaleToken):
+            await provider.rollback(zombie.step("rollback", attempt=9), old.ref)
+        with pytest.raises(StaleToken):
+            await provider.rollback(zombie.step("rollback", attempt=9), None)
+        with pytest.raises(StaleToken):
+            await provider.prune(zombie.step("prune", attempt=9), bench.service)
+        assert await provider.inspect(bench.service) == state
+        assert (await bench.serving(), await bench.instance()) == ("2.0.0", before)
+
+    async def test_an_older_attempt_at_the_same_step_is_refused(self, bench: Bench, provider: Provider):
+        rollout, release = Rollout(bench, generation=1), bench.release("1.0.0")
+        await provider.stage(rollout.step("stage", attempt=2), release)
+        with pytest.raises(StaleToken):
+            await provider.stage(rollout.step("stage", attempt=1), release)
+
+    async def test_racing_attempts_start_the_service_once(self, bench: Bench, provider: Provider):
+        rollout, release = Rollout(bench, generation=1), bench.release("1.0.0")
+        await provider.stage(rollout.step("stage"), release)
+        other = bench.provider()
+        await other.connect()
+        try:
+            ended = await asyncio.gather(
+                provider.activate(rollout.step("activate", attempt=1), release),
+                other.activate(rollout.step("activate", attempt=2), release),
+                return_exceptions=True,
+            )
+        finally:
+            await other.disconnect()
+        assert all(isinstance(one, StaleToken) or one.changed for one in ended), ended
+        assert not isinstance(ended[1], BaseException)
+        check = HealthCheck(http=bench.url, **QUICK)
+        assert (await provider.check_health(rollout.step("health"), release.ref, check)).healthy
+        assert (await provider.inspect(bench.service)).release == release.ref
+
+    async def test_a_rollback_returns_to_the_kept_release(self, bench: Bench, provider: Provider):
+        old, new = bench.release("1.0.0"), bench.release("2.0.0")
+        await Rollout(bench, generation=1).deploy(provider, old)
+        await Rollout(bench, generation=2, rollout_id="r2").deploy(provider, new)
+        assert (await provider.inspect(bench.service)).kept == (old.ref,)
+        back = Rollout(bench, generation=3, rollout_id="r2")
+        assert (await provider.rollback(back.step("rollback"), old.ref)).changed
+        check = HealthCheck(http=bench.url, expect_version=True, **QUICK)
+        assert (await provider.check_health(back.step("verify"), old.ref, check)).healthy
+        assert await bench.serving() == "1.0.0"
+        state = await provider.inspect(bench.service)
+        assert (state.release, state.rollout_id, state.kept) == (old.ref, "r2", (new.ref,))
+        assert (await provider.rollback(back.step("rollback", attempt=2), old.ref)).changed
+
+    async def test_a_rollback_of_the_first_release_leaves_nothing_running(self, bench: Bench, provider: Provider):
+        await Rollout(bench, generation=1).deploy(provider, bench.release("1.0.0"))
+        assert (await provider.rollback(Rollout(bench, generation=2).step("rollback"), None)).changed
+        assert await bench.serving() == ""
+        assert (await provider.inspect(bench.service)).release is None
+        assert not (await provider.rollback(Rollout(bench, generation=3).step("rollback"), None)).changed
+
+    async def test_an_untouched_target_says_so(self, bench: Bench, provider: Provider):
+        old = bench.release("1.0.0")
+        await Rollout(bench, generation=1).deploy(provider, old)
+        before = await bench.instance()
+        await provider.stage(Rollout(bench, generation=2).step("stage"), bench.release("2.0.0"))
+        assert not (await provider.rollback(Rollout(bench, generation=3).step("rollback"), old.ref)).changed
+        assert await bench.instance() == before
+
+    async def test_a_release_that_is_gone_cannot_be_returned_to(self, bench: Bench, provider: Provider):
+        await Rollout(bench, generation=1).deploy(provider, bench.release("1.0.0"))
+        gone = ReleaseRef(version="0.9.0", digest="sha256:" + "9" * 64)
+        with pytest.raises(ReleaseMissing, match=r"0\.9\.0"):
+            await provider.rollback(Rollout(bench, generation=2).step("rollback"), gone)
+        assert await bench.serving() == "1.0.0"
+
+    async def test_what_was_not_staged_cannot_be_activated(self, bench: Bench, provider: Provider):
+        with pytest.raises(ReleaseMissing):
+            await provider.activate(Rollout(bench, generation=1).step("activate"), bench.release("1.0.0"))
+        assert await bench.serving() == ""
+
+    async def test_an_error_from_the_service_is_not_health(self, bench: Bench, provider: Provider):
+        rollout, release = Rollout(bench, generation=1), bench.release("1.0.0", healthy=False)
+        await provider.stage(rollout.step("stage"), release)
+        await provider.activate(rollout.step("activate"), release)
+        check = HealthCheck(http=bench.url, **{**IMPATIENT, "progress_deadline": timedelta(seconds=3)})
+        health = await provider.check_health(rollout.step("health"), release.ref, check)
+        assert not health.healthy
+        assert not health.timed_out
+        assert "HTTP " in health.detail
+
+    async def test_silence_is_a_timeout(self, bench: Bench, provider: Provider):
+        rollout, release = Rollout(bench, generation=1), bench.release("1.0.0")
+        await rollout.deploy(provider, release)
+        for check in (
+            HealthCheck(http=bench.silent_url, **IMPATIENT),
+            HealthCheck(tcp=bench.silent_url.split("/")[2], **IMPATIENT),
+        ):
+            health = await provider.check_health(rollout.step("verify"), release.ref, check)
+            assert (health.healthy, health.timed_out) == (False, True), health.detail
+
+    async def test_another_version_that_answers_is_not_health(self, bench: Bench, provider: Provider):
+        await Rollout(bench, generation=1).deploy(provider, bench.release("1.0.0"))
+        wanted = bench.release("2.0.0").ref
+        check = HealthCheck(http=bench.url, expect_version=True, **IMPATIENT)
+        health = await provider.check_health(Rollout(bench, generation=1).step("verify"), wanted, check)
+        assert not health.healthy
+        assert "not version 2.0.0" in health.detail
+
+    async def test_tcp_and_command_prove_health_too(self, bench: Bench, provider: Provider):
+        rollout, release = Rollout(bench, generation=1), bench.release("1.0.0")
+        await rollout.deploy(provider, release)
+        for check, healthy in (
+            (HealthCheck(tcp=bench.url.split("/")[2], **QUICK), True),
+            (HealthCheck(command=("sh", "-c", "exit 0"), **QUICK), True),
+            (HealthCheck(command=("sh", "-c", "echo it is broken; exit 3"), **IMPATIENT), False),
+        ):
+            health = await provider.check_health(rollout.step("verify"), release.ref, check)
+            assert health.healthy == healthy, health.detail
+        assert "it is broken" in health.detail
+
+    async def test_old_releases_are_pruned_and_the_last_ones_kept(self, bench: Bench, provider: Provider):
+        releases = [bench.release(f"{number}.0.0") for number in range(1, 6)]
+        for generation, release in enumerate(releases, start=1):
+            await Rollout(bench, generation=generation).deploy(provider, release)
+        before = await bench.instance()
+        step = Rollout(bench, generation=len(releases)).step("prune")
+        assert (await provider.prune(step, bench.service)).changed
+        state = await provider.inspect(bench.service)
+        assert state.release == releases[4].ref
+        assert state.kept == (releases[3].ref, releases[2].ref)
+        assert await bench.instance() == before
+
+    async def test_a_lost_connection_is_opened_again(self, bench: Bench, provider: Provider):
+        await provider.disconnect()
+        await provider.disconnect()
+        await Rollout(bench, generation=1).deploy(provider, bench.release("1.0.0"))
+
+    async def test_every_step_tells_once(self, bench: Bench, event_bus: NatsEventBus):
+        provider, rollout = bench.provider(event_bus), Rollout(bench, generation=1, rollout_id=f"events-{id(bench):x}")
+        release = bench.release("1.0.0")
+        await provider.connect()
+        try:
+            await rollout.deploy(provider, release)
+            await provider.activate(rollout.step("activate", attempt=2), release)
+            # What was stored is the verdict, whatever a second look would see.
+            hopeless = HealthCheck(http=bench.silent_url, **IMPATIENT)
+            assert (await provider.check_health(rollout.step("health", attempt=2), release.ref, hopeless)).healthy
+            back = Rollout(bench, generation=2, rollout_id=rollout.rollout_id)
+            await provider.rollback(back.step("rollback"), None)
+        finally:
+            await provider.disconnect()
+        told = [
+            event
+            for domain in ("deployment", "health")
+            async for event in event_bus.read(domain, deployment_id=rollout.rollout_id)
+        ]
+        assert [str(event.event_type) for event in told] == [
+            "deployment.started",
+            "deployment.completed",
+            "deployment.rolled_back",
+            "health.check_started",
+            "health.check_passed",
+        ]
+        assert {event.target for event in told} == {"t1"}
+        assert {event.data["scope"] for event in told} == {"target"}
+        assert [event.data["release_digest"] for event in told[:2]] == [release.digest] * 2
+        assert told[0].data["generation"] == 1
+        assert told[2].data["generation"] == 2
