@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from tests.support.docker_engine import Engine
 from tests.support.testbed import host_image
 
