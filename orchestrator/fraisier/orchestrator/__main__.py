@@ -1,0 +1,5 @@
+"""``python -m fraisier.orchestrator`` is the ``fraisier`` command."""
+
+from fraisier.orchestrator.cli import main
+
+main()

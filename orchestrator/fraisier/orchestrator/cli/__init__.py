@@ -1,0 +1,33 @@
+"""The ``fraisier`` command. Commands import what they need when they run, so that help is quick."""
+
+import typer
+
+from fraisier.orchestrator.cli import demo, doctor, events, rollout, stack, validate, verbs, worker
+
+app = typer.Typer(
+    name="fraisier",
+    help=(
+        "Roll releases out over many regions, on bare-metal hosts and Docker engines.\n\n"
+        "Start with: fraisier up, then fraisier rollout start rollout.yaml"
+    ),
+    epilog=(
+        "Exit codes: 0 done, 1 failed, 2 bad manifest or usage, 3 NATS or Temporal not reached, 4 refused, "
+        "5 rollout failed, 6 rolled back, 7 cancelled, 130 interrupted."
+    ),
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+stack.add_to(app)
+worker.add_to(app)
+validate.add_to(app)
+app.add_typer(rollout.app, name="rollout")
+verbs.add_to(app)
+app.add_typer(events.app, name="events")
+doctor.add_to(app)
+demo.add_to(app)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,65 @@
+"""``fraisier events tail``."""
+
+from typing import Annotated
+
+import typer
+
+from fraisier.orchestrator.cli.run import run
+
+app = typer.Typer(help="Look at stored events.", no_args_is_help=True)
+
+
+@app.command()
+def tail(
+    service: Annotated[str, typer.Option(help="Only this service's.")] = "*",
+    region: Annotated[str, typer.Option(help="Only this region's.")] = "*",
+    rollout: Annotated[str, typer.Option(help="Only this rollout's, by its ID.")] = "*",
+    *,
+    since_start: Annotated[bool, typer.Option("--all", help="Also what is stored already.")] = False,
+    follow: Annotated[bool, typer.Option(help="Go on until ^C.")] = True,
+    raw: Annotated[bool, typer.Option("--json", help="Print the CloudEvents bodies, one a line.")] = False,
+) -> None:
+    """Print events as they are stored, read back from the streams.
+
+    Example: [bold]fraisier events tail --all --service api --no-follow[/bold]
+    """
+    run(_tail(service, region, rollout, since_start=since_start, follow=follow, raw=raw))
+
+
+async def _tail(service: str, region: str, rollout: str, *, since_start: bool, follow: bool, raw: bool) -> None:
+    import asyncio  # noqa: PLC0415
+
+    from rich.console import Console  # noqa: PLC0415
+
+    from fraisier.nats import Event, NatsEventBus  # noqa: PLC0415
+    from fraisier.nats.subjects import DOMAINS  # noqa: PLC0415
+    from fraisier.orchestrator.cli.render import print_event  # noqa: PLC0415
+    from fraisier.orchestrator.connections import connect_nats  # noqa: PLC0415
+
+    client, config = await connect_nats()
+    bus = NatsEventBus(client, config.streams)
+    console = Console()
+    try:
+        after = {domain: 0 if since_start else await bus.last_sequence(domain) for domain in DOMAINS}
+        while True:
+            news: list[Event] = []
+            for domain, last in after.items():
+                stored = bus.read(
+                    domain, service=service, region=region, deployment_id=rollout, start_sequence=last + 1
+                )
+                async for event in stored:
+                    after[domain] = event.sequence or 0
+                    if isinstance(event, Event):
+                        news.append(event)
+                    else:
+                        typer.echo(f"{event.subject}: not an event: {event.reason}", err=True)
+            for event in sorted(news, key=lambda one: one.time):
+                if raw:
+                    typer.echo(event.to_json().decode())
+                else:
+                    print_event(console, event)
+            if not follow:
+                return
+            await asyncio.sleep(0.5)
+    finally:
+        await client.disconnect()

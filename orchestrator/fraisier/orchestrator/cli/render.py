@@ -1,0 +1,104 @@
+"""Rollouts and events in plain words."""
+
+from rich.console import Console
+from rich.markup import escape
+
+from fraisier.nats import Event
+from fraisier.workflows.contracts import RolloutPhase
+from fraisier.workflows.status import RolloutStatus
+
+COLOURS = {
+    "completed": "green",
+    "passed": "green",
+    "gate_passed": "green",
+    "failed": "red",
+    "check_failed": "red",
+    "check_timeout": "red",
+    "gate_failed": "red",
+    "gate_inconclusive": "yellow",
+    "rolled_back": "yellow",
+    "rollback_requested": "yellow",
+}
+WORDS = {
+    "deployment.triggered": "rollout of {service} {version} starts",
+    "deployment.wave_started": "wave {wave}: {regions}",
+    "deployment.started": "{who} goes to {version}",
+    "deployment.completed": "{who} runs {version}",
+    "deployment.failed": "{who} failed {detail}",
+    "deployment.rolled_back": "{who} is back",
+    "deployment.gate_passed": "gate {gate} opened after wave {wave}: {detail}",
+    "deployment.gate_failed": "gate {gate} failed after wave {wave}: {detail}",
+    "deployment.gate_inconclusive": "gate {gate} is inconclusive after wave {wave}: {detail}",
+    "deployment.rollback_requested": "rollback was asked for {reason}",
+    "deployment.paused": "paused {reason}",
+    "deployment.resumed": "resumed {reason}",
+    "deployment.cancelled": "cancelled {reason}",
+    "health.check_started": "{who}: health check begins",
+    "health.check_passed": "{who} is healthy",
+    "health.check_failed": "{who} is not healthy {detail}",
+    "health.check_timeout": "{who} gave no healthy answer in time {detail}",
+}
+
+
+def sentence(event: Event) -> str:
+    """An event as one line for people."""
+    who = f"{event.region} {event.target}" if event.target else event.region
+    who = "the rollout" if event.region == "global" else who
+    known = {"service": event.service, "who": who, "version": "", "wave": "", "detail": "", "reason": "", "gate": ""}
+    known |= {"regions": ", ".join(map(str, event.data.get("regions", ())))}
+    known |= {key: str(value) for key, value in event.data.items() if key in known and key not in ("regions", "who")}
+    return WORDS.get(event.event_type, f"{event.event_type} {{who}}").format(**known).strip()
+
+
+def print_event(console: Console, event: Event) -> None:
+    """One line: time, type, sentence."""
+    colour = COLOURS.get(event.event_type.partition(".")[2], "default")
+    console.print(
+        f"[dim]{event.time:%H:%M:%S}  {event.event_type:<28}[/dim] [{colour}]{escape(sentence(event))}[/{colour}]",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def print_status_change(console: Console, before: RolloutStatus | None, now: RolloutStatus) -> None:
+    """What a status tells that no event does: what the rollout waits for now, and a pause."""
+    if now.waiting_for and (before is None or before.waiting_for != now.waiting_for):
+        console.print(f"          waiting for {escape(now.waiting_for)}", style="dim", highlight=False, soft_wrap=True)
+    if before is not None and now.paused != before.paused:
+        console.print("          paused: fraisier resume lets it go on" if now.paused else "          resumed")
+
+
+def print_status(console: Console, status: RolloutStatus) -> None:
+    """A whole status."""
+    from rich.table import Table  # noqa: PLC0415
+
+    head = f"[bold]{status.service} {status.version}[/bold]  {status.phase.value.replace('_', ' ')}"
+    console.print(head + ("  [yellow]paused[/yellow]" if status.paused else ""), highlight=False)
+    console.print(
+        f"rollout {status.rollout_id}, started by {status.actor or 'somebody'} at {status.started_at:%F %T} UTC"
+    )
+    if status.waiting_for:
+        console.print(f"waiting for {escape(status.waiting_for)}")
+    if status.reason:
+        console.print(f"why: {escape(status.reason)}")
+    table = Table("wave", "region", "targets", "state", "error")
+    for wave in status.waves:
+        for region in wave.regions:
+            table.add_row(
+                f"{wave.number} {wave.state}", region.name, str(region.targets), region.state, escape(region.error)
+            )
+    console.print(table)
+    for gate in status.gates:
+        console.print(f"gate {gate.name} after wave {gate.wave}: {gate.verdict or 'open'} {escape(gate.detail)}")
+
+
+def final_sentence(status: RolloutStatus) -> str:
+    """How a rollout ended, for people."""
+    what = f"{status.service} {status.version}"
+    words = {
+        RolloutPhase.SUCCEEDED: f"{what} runs in every region",
+        RolloutPhase.FAILED: f"{what} failed: {status.reason}",
+        RolloutPhase.ROLLED_BACK: f"{what} was taken back everywhere: {status.reason}",
+        RolloutPhase.CANCELLED: f"{what} was cancelled: {status.reason}",
+    }
+    return words.get(status.phase, f"{what} is {status.phase.value}")

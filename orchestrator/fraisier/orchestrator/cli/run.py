@@ -1,0 +1,63 @@
+"""How a command runs: its environment, its log, and its errors as one message and an exit code."""
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Coroutine
+from typing import Any, NoReturn
+
+import typer
+
+from fraisier.orchestrator.errors import CommandError, ExitCode
+
+
+def run(work: Coroutine[Any, Any, ExitCode | None]) -> NoReturn:
+    """Run a command's work and exit with its code; errors that people can act on become one message."""
+    from fraisier.orchestrator.settings import adopt_environment  # noqa: PLC0415
+
+    adopt_environment()
+    logging.basicConfig(
+        level=os.environ.get("FRAISIER_LOG_LEVEL", "WARNING").upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        code = asyncio.run(work)
+    except KeyboardInterrupt:
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    except CommandError as error:
+        fail(str(error), error.code)
+    except Exception as error:
+        known = _explained(error)
+        if known is None:
+            raise
+        fail(*known)
+    raise typer.Exit(code or ExitCode.OK)
+
+
+def fail(message: str, code: ExitCode) -> NoReturn:
+    """Say what went wrong on stderr, and exit."""
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(code)
+
+
+def _explained(error: Exception) -> tuple[str, ExitCode] | None:
+    from pydantic import ValidationError  # noqa: PLC0415
+    from temporalio.service import RPCError  # noqa: PLC0415
+
+    from fraisier.nats import EventError  # noqa: PLC0415
+    from fraisier.nats.config import ConfigInvalid  # noqa: PLC0415
+    from fraisier.orchestrator.launcher.errors import LauncherError  # noqa: PLC0415
+    from fraisier.orchestrator.stack.errors import StackError  # noqa: PLC0415
+    from fraisier.workflows.manifest.errors import ManifestInvalid  # noqa: PLC0415
+
+    if isinstance(error, ManifestInvalid | ConfigInvalid):
+        return str(error), ExitCode.INVALID
+    if isinstance(error, RPCError):
+        return f"Temporal answered: {error}. Is a worker running (fraisier doctor)?", ExitCode.UNREACHABLE
+    if isinstance(error, ConnectionError):
+        return str(error), ExitCode.UNREACHABLE
+    if isinstance(error, EventError | LauncherError | StackError) and not isinstance(error, ValidationError):
+        return str(error), ExitCode.FAILED
+    return None

@@ -1,0 +1,52 @@
+"""The verbs: ``fraisier rollback``, ``pause``, ``resume``, ``retry``, ``skip``, ``cancel``."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from fraisier.orchestrator.cli.rollout import By, Service
+from fraisier.orchestrator.cli.run import run
+
+VERBS = {
+    "rollback": "Take every touched region back to what it ran before, last wave first.",
+    "pause": "Start nothing new: no batch, no region, no gate. Running steps end.",
+    "resume": "Let a paused rollout go on.",
+    "retry": "Try what failed once more.",
+    "skip": "Go on without what failed.",
+    "cancel": "End the rollout now and leave everything as it is.",
+}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add a command for each verb."""
+    for name, what in VERBS.items():
+        app.command(name, help=f"{what}\n\nExample: [bold]fraisier {name} api --reason 'errors in eu'[/bold]")(
+            _command(name)
+        )
+
+
+def _command(name: str) -> Callable[..., None]:
+    def command(
+        service: Service,
+        by: By,
+        reason: Annotated[str, typer.Option("--reason", "-r", help="Why; kept in the audit.")] = "",
+    ) -> None:
+        run(_send(name, service, by, reason))
+
+    return command
+
+
+async def _send(name: str, service: str, by: str, reason: str) -> None:
+    import uuid  # noqa: PLC0415
+
+    from rich.console import Console  # noqa: PLC0415
+
+    from fraisier.orchestrator.cli.render import print_status  # noqa: PLC0415
+    from fraisier.orchestrator.client import FraisierClient  # noqa: PLC0415
+    from fraisier.orchestrator.connections import connections  # noqa: PLC0415
+    from fraisier.workflows.verbs import Verb, VerbRequest  # noqa: PLC0415
+
+    async with connections() as to:
+        request = VerbRequest(by=by, reason=reason, id=str(uuid.uuid4()))
+        print_status(Console(), await FraisierClient(to).send(service, Verb(name), request))

@@ -1,0 +1,262 @@
+"""The Python client: start rollouts, send verbs, ask and watch."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import cast
+
+from pydantic import BaseModel
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import (
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+)
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from fraisier.nats import Artifact, ArtifactStore, Event
+from fraisier.orchestrator.connections import Connections
+from fraisier.orchestrator.errors import Refused
+from fraisier.orchestrator.worker import TASK_QUEUE
+from fraisier.providers.registry import load_provider
+from fraisier.workflows.contracts import ReleasePlan, RolloutInput, RolloutPhase, RolloutResult, StoredArtifact
+from fraisier.workflows.manifest.check import check_manifest
+from fraisier.workflows.manifest.models import Manifest
+from fraisier.workflows.planning import make_plan
+from fraisier.workflows.rollout import RolloutWorkflow
+from fraisier.workflows.status import RolloutStatus
+from fraisier.workflows.verbs import Verb, VerbRequest
+
+WATCH_EVERY_S = 0.4
+
+Handle = WorkflowHandle[RolloutWorkflow, RolloutResult]
+
+
+class RolloutSummary(BaseModel):
+    """A rollout in a list."""
+
+    service: str
+    version: str
+    rollout_id: str
+    state: str
+    started_at: datetime
+    ended_at: datetime | None = None
+
+
+def options_of(provider: str) -> type[BaseModel]:
+    """The options model of a provider, for `check_manifest`."""
+    return load_provider(provider).Options
+
+
+def load_checked(path: Path) -> Manifest:
+    """Read a manifest and check all of it.
+
+    Raises:
+        ManifestInvalid: with every problem and its line.
+    """
+    return check_manifest(path, options_of)
+
+
+class FraisierClient:
+    """Talks to rollouts.
+
+    Args:
+        connections: to Temporal and NATS.
+    """
+
+    def __init__(self, connections: Connections) -> None:
+        self._to = connections
+
+    async def start(self, path: Path, *, actor: str) -> Handle:
+        """Check a manifest, upload its artifacts and start its rollout.
+
+        Raises:
+            ManifestInvalid: nothing was touched.
+            Refused: another rollout of the service is open, or no worker is there.
+        """
+        manifest = load_checked(path)
+        await self._refuse_second(manifest.service)
+        await self._refuse_without_worker()
+        release = await self._upload(manifest, path.parent)
+        timeout = timedelta(seconds=self._to.config.regional.inter_region_timeout)
+        plan = make_plan(manifest, release, gate_timeout=timeout)
+        order = RolloutInput(rollout_id=new_rollout_id(), plan=plan, actor=actor)
+        waves = " → ".join(", ".join(wave.regions) for wave in plan.waves)
+        try:
+            return await self._to.temporal.start_workflow(
+                RolloutWorkflow.run,
+                order,
+                id=workflow_id(plan.service),
+                task_queue=TASK_QUEUE,
+                memo={"service": plan.service, "version": release.version, "rollout_id": order.rollout_id},
+                static_summary=f"{plan.service} {release.version}",
+                static_details=f"{plan.service} {release.version} to {waves}, started by {actor or 'somebody'}",
+            )
+        except WorkflowAlreadyStartedError:
+            await self._refuse_second(plan.service)
+            raise
+
+    async def status(self, service: str) -> RolloutStatus:
+        """The status of a service's newest rollout, open or ended.
+
+        Raises:
+            Refused: there was none.
+        """
+        try:
+            return await self._handle(service).query(RolloutWorkflow.status)
+        except RPCError as error:
+            raise self._explained(error, service) from error
+
+    async def result(self, service: str) -> RolloutResult:
+        """How the newest rollout of a service ended; waits until it does.
+
+        Raises:
+            Refused: there was none, or it was ended from outside.
+        """
+        try:
+            return await self._handle(service).result()
+        except RPCError as error:
+            raise self._explained(error, service) from error
+        except WorkflowFailureError as error:
+            raise Refused(f"the rollout of {service} did not end by itself: {error.cause or error}") from error
+
+    async def send(self, service: str, verb: Verb, request: VerbRequest) -> RolloutStatus:
+        """Send a verb to the open rollout of a service and return the status after it.
+
+        Raises:
+            Refused: there is no open rollout, or the verb makes no sense now.
+        """
+        try:
+            return await self._handle(service).execute_update(RolloutWorkflow.verb, args=[verb, request])
+        except WorkflowUpdateFailedError as error:
+            raise Refused(f"{verb.value} of {service} was refused: {error.cause or error}") from error
+        except RPCError as error:
+            raise self._explained(error, service) from error
+
+    async def rollouts(self) -> list[RolloutSummary]:
+        """All rollouts that Temporal still knows, newest first."""
+        found = []
+        async for run in self._to.temporal.list_workflows('WorkflowType = "RolloutWorkflow"'):
+            memo = await run.memo()
+            state = run.status.name.lower() if run.status else "unknown"
+            if run.status is WorkflowExecutionStatus.COMPLETED:
+                handle = self._to.temporal.get_workflow_handle_for(RolloutWorkflow.run, run.id, run_id=run.run_id)
+                state = (await handle.result(follow_runs=False)).phase.value
+            found.append(
+                RolloutSummary(
+                    service=memo.get("service", run.id.partition(":")[2]),
+                    version=memo.get("version", ""),
+                    rollout_id=memo.get("rollout_id", ""),
+                    state=state,
+                    started_at=run.start_time,
+                    ended_at=run.close_time,
+                )
+            )
+        return found
+
+    async def watch(self, service: str) -> AsyncIterator[RolloutStatus | Event]:
+        """Every change of the status and every event of the newest rollout, until it has ended."""
+        status = await self.status(service)
+        after = dict.fromkeys(("deployment", "health", "database"), 0)
+        yield status
+        while True:
+            before, status = status, await self.status(service)
+            ended = status.phase in FINAL and await self._closed(service)
+            for event in await self._news(status, after):
+                yield event
+            if status != before:
+                yield status
+            if ended:
+                return
+            await asyncio.sleep(WATCH_EVERY_S)
+
+    async def _news(self, status: RolloutStatus, after: dict[str, int]) -> list[Event]:
+        news: list[Event] = []
+        for domain, last in after.items():
+            stored = self._to.bus.read(
+                domain, service=status.service, deployment_id=status.rollout_id, start_sequence=last + 1
+            )
+            async for event in stored:
+                after[domain] = event.sequence or 0
+                if isinstance(event, Event):
+                    news.append(event)
+        return sorted(news, key=lambda event: event.time)
+
+    async def _closed(self, service: str) -> bool:
+        described = await self._handle(service).describe()
+        return described.status is not WorkflowExecutionStatus.RUNNING
+
+    def _handle(self, service: str) -> Handle:
+        return cast("Handle", self._to.temporal.get_workflow_handle_for(RolloutWorkflow.run, workflow_id(service)))
+
+    async def _refuse_second(self, service: str) -> None:
+        try:
+            open_now = not await self._closed(service)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return
+            raise
+        if open_now:
+            status = await self.status(service)
+            since = status.started_at.strftime("%Y-%m-%d %H:%M:%S UTC")
+            raise Refused(
+                f"a rollout of {service} is open: {status.version}, started by {status.actor or 'somebody'} "
+                f"at {since}, now {status.phase.value}. Watch it (fraisier rollout watch {service}), take it back "
+                f"(fraisier rollback {service}) or end it (fraisier cancel {service})."
+            )
+
+    async def _refuse_without_worker(self) -> None:
+        answer = await self._to.temporal.workflow_service.describe_task_queue(
+            DescribeTaskQueueRequest(
+                namespace=self._to.temporal.namespace,
+                task_queue=TaskQueue(name=TASK_QUEUE),
+                task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+            )
+        )
+        if not answer.pollers:
+            raise Refused(f"no worker polls the task queue {TASK_QUEUE}, so nothing would happen: run fraisier worker")
+
+    async def _upload(self, manifest: Manifest, folder: Path) -> ReleasePlan:
+        store = ArtifactStore(self._to.nats)
+        release = manifest.release
+        artifact = await store.put(folder / release.artifact) if release.artifact else None
+        archive = await store.put(folder / release.image_archive) if release.image_archive else None
+        image = release.image or ""
+        digest = artifact.digest if artifact else image.rpartition("@")[2]
+        return ReleasePlan(
+            service=manifest.service,
+            version=release.version,
+            digest=digest,
+            artifact=_stored(artifact),
+            image=release.image,
+            image_archive=_stored(archive),
+        )
+
+    def _explained(self, error: RPCError, service: str) -> Exception:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return Refused(f"there is no open rollout of {service}; see fraisier rollout list")
+        return error
+
+
+FINAL = (RolloutPhase.SUCCEEDED, RolloutPhase.FAILED, RolloutPhase.ROLLED_BACK, RolloutPhase.CANCELLED)
+"""The phases after which nothing changes any more."""
+
+
+def workflow_id(service: str) -> str:
+    """The ID of a service's rollout workflow: one open at a time, which is the lock."""
+    return f"rollout:{service}"
+
+
+def new_rollout_id() -> str:
+    """A rollout's ID: readable, sorted by time, and fit for a subject."""
+    return f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def _stored(artifact: Artifact | None) -> StoredArtifact | None:
+    return StoredArtifact(**artifact.model_dump()) if artifact else None

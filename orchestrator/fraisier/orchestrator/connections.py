@@ -1,0 +1,80 @@
+"""Connecting to Temporal and NATS, with errors that name the address and the way out."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from fraisier.nats import NatsClient, NatsEventBus, get_nats_config
+from fraisier.nats.config import NatsConfig
+from fraisier.orchestrator.errors import Unreachable
+from fraisier.orchestrator.settings import temporal_options
+from fraisier.workflows.converter import DATA_CONVERTER
+
+CONNECT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Connections:
+    """Both connections, and the bus over one of them."""
+
+    temporal: Client
+    nats: NatsClient
+    bus: NatsEventBus
+    config: NatsConfig
+
+
+async def connect_temporal() -> Client:
+    """Connect to Temporal.
+
+    Raises:
+        Unreachable: nobody answers, or it is refused.
+    """
+    options = temporal_options()
+    try:
+        return await asyncio.wait_for(Client.connect(**options, data_converter=DATA_CONVERTER), CONNECT_S)
+    except (RuntimeError, RPCError, OSError, asyncio.TimeoutError) as error:
+        raise Unreachable(
+            f"Temporal does not answer at {options['target_host']}: {_short(error)}. Start a local stack with "
+            "`fraisier up`, or set TEMPORAL_ADDRESS (and TEMPORAL_NAMESPACE)."
+        ) from error
+
+
+async def connect_nats(*, patient: bool = False) -> tuple[NatsClient, NatsConfig]:
+    """Connect to NATS.
+
+    Args:
+        patient: go on reconnecting for ever, unless NATS_MAX_RECONNECT_ATTEMPTS says otherwise: a worker outlives
+            a server's night.
+
+    Raises:
+        Unreachable: nobody answers, or it is refused.
+    """
+    config = get_nats_config()
+    options = config.connection.to_nats_client_kwargs()
+    if patient and "max_reconnect_attempts" not in config.connection.model_fields_set:
+        options["max_reconnect_attempts"] = -1
+    client = NatsClient(**options)
+    try:
+        await client.connect()
+    except ConnectionError as error:
+        raise Unreachable(f"{error} A local stack starts with `fraisier up`.") from error
+    return client, config
+
+
+@asynccontextmanager
+async def connections(*, patient: bool = False) -> AsyncIterator[Connections]:
+    """Both connections for as long as the block runs."""
+    nats, config = await connect_nats(patient=patient)
+    try:
+        yield Connections(await connect_temporal(), nats, NatsEventBus(nats, config.streams), config)
+    finally:
+        await nats.disconnect()
+
+
+def _short(error: BaseException) -> str:
+    text = str(error) or type(error).__name__
+    return text.splitlines()[0][:200]

@@ -1,0 +1,46 @@
+"""Where NATS and Temporal are: the environment, then ``.env``, then the local stack, then the usual ports."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from dotenv import load_dotenv
+from temporalio.envconfig import ClientConfig
+
+from fraisier.nats.config import DOTENV
+from fraisier.orchestrator.stack import LocalStack
+from fraisier.orchestrator.stack.errors import StackNotRunning
+
+_LEADERS = {"NATS_": "NATS_SERVERS", "TEMPORAL_": "TEMPORAL_ADDRESS"}
+"""By group of variables, the one that says that the user has servers of their own."""
+
+DEFAULT_ADDRESS = "localhost:7233"
+
+
+def adopt_environment() -> None:
+    """Fill the environment of this process from ``.env`` and from the running local stack.
+
+    What is set stays. A group of variables comes from one place as a whole, so that the local stack's password is
+    never sent to somebody else's server.
+    """
+    load_dotenv(DOTENV)
+    try:
+        stack = LocalStack().env()
+    except StackNotRunning:
+        return
+    for prefix, leader in _LEADERS.items():
+        if leader not in os.environ:
+            os.environ.update({name: value for name, value in stack.items() if name.startswith(prefix)})
+
+
+def temporal_options() -> dict[str, Any]:
+    """The arguments of `Client.connect`, from Temporal's own variables and configuration file."""
+    options: dict[str, Any] = dict(ClientConfig.load_client_connect_config())
+    options.setdefault("target_host", DEFAULT_ADDRESS)
+    options.setdefault("namespace", "default")
+    return options
+
+
+def artifact_cache(home: Path) -> Path:
+    """Where a worker keeps fetched artifacts."""
+    return home / "artifacts"

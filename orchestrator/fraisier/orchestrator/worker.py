@@ -1,0 +1,107 @@
+"""The worker process: carries out workflows and activities until it is asked to stop."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from fraisier.nats import ArtifactStore, NatsClient, NatsEventBus
+from fraisier.orchestrator.connections import connections
+from fraisier.orchestrator.errors import Unreachable
+from fraisier.orchestrator.launcher import fraisier_home
+from fraisier.orchestrator.settings import artifact_cache
+from fraisier.providers.base import Provider
+from fraisier.providers.registry import load_provider
+from fraisier.workflows.activities.events import EventActivities
+from fraisier.workflows.activities.targets import TargetActivities
+from fraisier.workflows.jetstream import ArtifactCache, JetStreamLog
+from fraisier.workflows.pool import ProviderPool
+from fraisier.workflows.region import RegionWorkflow
+from fraisier.workflows.region_rollback import RegionRollbackWorkflow
+from fraisier.workflows.rollout import RolloutWorkflow
+from fraisier.workflows.sandbox import SANDBOX
+
+logger = logging.getLogger(__name__)
+
+TASK_QUEUE = "fraisier"
+GRACE = timedelta(seconds=20)
+"""How long running activities may go on after a stop was asked for; then they are cancelled and run elsewhere."""
+
+HEARTBEAT_THROTTLE = timedelta(seconds=2)
+"""A cancellation reaches an activity with a heartbeat: seconds late, not half a minute."""
+
+WORKFLOWS = (RolloutWorkflow, RegionWorkflow, RegionRollbackWorkflow)
+
+
+def build_worker(client: Client, bus: NatsEventBus, nats: NatsClient, pool: ProviderPool, cache: Path) -> Worker:
+    """A worker with everything in it, not started yet."""
+    targets = TargetActivities(pool, ArtifactCache(ArtifactStore(nats), cache))
+    events = EventActivities(JetStreamLog(bus, nats))
+    return Worker(
+        client,
+        task_queue=TASK_QUEUE,
+        workflows=WORKFLOWS,
+        workflow_runner=SANDBOX,
+        activities=[
+            targets.preflight,
+            targets.stage,
+            targets.activate,
+            targets.check_health,
+            targets.rollback,
+            targets.prune,
+            events.publish,
+            events.mint_generation,
+            events.last_sequence,
+            events.ask_gate,
+        ],
+        graceful_shutdown_timeout=GRACE,
+        max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
+        default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
+    )
+
+
+async def run_worker() -> None:
+    """Work until SIGTERM or SIGINT, then end what runs in good order.
+
+    Raises:
+        Unreachable: NATS or Temporal does not answer, or NATS was lost for good.
+    """
+    async with connections(patient=True) as to:
+
+        def make(name: str, options: dict[str, Any], region: str) -> Provider:
+            return load_provider(name)(config=options, event_bus=to.bus, region=region)  # type: ignore[call-arg]
+
+        pool = ProviderPool(make)
+        worker = build_worker(to.temporal, to.bus, to.nats, pool, artifact_cache(fraisier_home()))
+        stop = asyncio.Event()
+        with _on_signals(stop):
+            async with worker:
+                logger.info("worker polls %s; stop it with SIGTERM", TASK_QUEUE)
+                lost = asyncio.create_task(to.nats.closed.wait())
+                stopped = asyncio.create_task(stop.wait())
+                await asyncio.wait({lost, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                logger.info("worker ends: running steps have %s s", GRACE.total_seconds())
+        for task in (lost, stopped):
+            task.cancel()
+        await pool.close()
+        if not stop.is_set():
+            raise Unreachable(f"NATS was lost for good: {to.nats.last_error}. Start the worker again when it is back.")
+
+
+@contextlib.contextmanager
+def _on_signals(stop: asyncio.Event) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
