@@ -8,6 +8,7 @@ from dotenv import load_dotenv
 from temporalio.envconfig import ClientConfig
 
 from fraisier.nats.config import DOTENV
+from fraisier.orchestrator.launcher import fraisier_home
 from fraisier.orchestrator.stack import LocalStack
 from fraisier.orchestrator.stack.errors import StackNotRunning
 
@@ -41,6 +42,10 @@ def temporal_options() -> dict[str, Any]:
     return options
 
 
-def artifact_cache(home: Path) -> Path:
-    """Where a worker keeps fetched artifacts."""
-    return home / "artifacts"
+ARTIFACT_CACHE = "FRAISIER_ARTIFACT_CACHE"
+
+
+def artifact_cache() -> Path:
+    """Where a worker keeps fetched artifacts: ``$FRAISIER_ARTIFACT_CACHE``, or a folder in Fraisier's home."""
+    given = os.environ.get(ARTIFACT_CACHE)
+    return Path(given) if given else fraisier_home() / "artifacts"

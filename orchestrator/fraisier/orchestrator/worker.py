@@ -15,7 +15,6 @@ from temporalio.worker import Worker
 from fraisier.nats import ArtifactStore, NatsClient, NatsEventBus
 from fraisier.orchestrator.connections import connections
 from fraisier.orchestrator.errors import Unreachable
-from fraisier.orchestrator.launcher import fraisier_home
 from fraisier.orchestrator.settings import artifact_cache
 from fraisier.providers.base import Provider
 from fraisier.providers.registry import load_provider
@@ -79,7 +78,7 @@ async def run_worker() -> None:
             return load_provider(name)(config=options, event_bus=to.bus, region=region)  # type: ignore[call-arg]
 
         pool = ProviderPool(make)
-        worker = build_worker(to.temporal, to.bus, to.nats, pool, artifact_cache(fraisier_home()))
+        worker = build_worker(to.temporal, to.bus, to.nats, pool, artifact_cache())
         stop = asyncio.Event()
         with _on_signals(stop):
             async with worker:

@@ -1,0 +1,1 @@
+"""The demo: hosts, releases and the play."""
