@@ -1,11 +1,13 @@
-"""Hosts to deploy to, for the tests of the bare-metal provider."""
+"""Targets to deploy to."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.providers.docker_bench import TAG, DockerBench
 from tests.providers.ssh_bench import SshBench
+from tests.support.docker_engine import Engine
 
 
 @pytest.fixture
@@ -16,3 +18,20 @@ async def ssh_bench(tmp_path: Path) -> AsyncIterator[SshBench]:
     bench.know()
     yield bench
     await bench.host.stop()
+
+
+@pytest.fixture(scope="session")
+def engine_with_images(docker_engine: Engine) -> Iterator[Engine]:
+    """The engine; the images that tests build there go with the session."""
+    yield docker_engine
+    images = docker_engine.run("images", "--quiet", TAG).split()
+    if images:
+        docker_engine.run("rmi", "--force", *dict.fromkeys(images))
+
+
+@pytest.fixture
+def docker_bench(engine_with_images: Engine) -> Iterator[DockerBench]:
+    """A service with nothing deployed."""
+    bench = DockerBench(engine_with_images)
+    yield bench
+    bench.clean()

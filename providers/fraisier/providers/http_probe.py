@@ -1,5 +1,7 @@
 """One HTTP probe, over whatever network reaches the target."""
 
+import asyncio
+
 import httpcore
 
 from fraisier.providers.health import Sighting
@@ -51,3 +53,20 @@ def _judge(status: int, body: str, version: str) -> Sighting:
     if version and version not in body:
         return Sighting(passed=False, detail=f"HTTP {status}, but not version {version}: {body[:SHOWN]!r}")
     return Sighting(passed=True, detail=f"HTTP {status}")
+
+
+async def reach(host: str, port: int, *, shown: str) -> Sighting:
+    """Open a TCP connection from the worker and close it again.
+
+    Args:
+        host: where to.
+        port: where to.
+        shown: what the address is called in the verdict.
+    """
+    try:
+        _, writer = await asyncio.open_connection(host, port)
+    except OSError as error:
+        return Sighting(passed=False, answered=False, detail=f"nothing accepts connections at {shown}: {error}")
+    writer.close()
+    await writer.wait_closed()
+    return Sighting(passed=True, detail=f"{shown} accepts connections")

@@ -1,0 +1,64 @@
+"""What a health check sees at a container."""
+
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from fraisier.providers.docker.engine import Engine
+from fraisier.providers.errors import CommandFailed, CommandUnknown, ConnectFailed
+from fraisier.providers.health import Probe, Sighting
+from fraisier.providers.http_probe import ask, reach
+from fraisier.providers.models import HealthCheck
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1", "0.0.0.0")  # noqa: S104 (compared, not bound)
+ANY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 (compared, not bound)
+TAIL_SHOWN = 200
+
+
+def probe_of(engine: Engine, container: str, check: HealthCheck, *, version: str) -> Probe:
+    """The check's probe. A loopback address means the container's own: its published port, else its own address."""
+
+    async def http() -> Sighting:
+        url = urlsplit(check.http or "")
+        port = url.port or (443 if url.scheme == "https" else 80)
+        host, port = outside(engine.address, await engine.inspect(container), url.hostname or "", port)
+        there = urlunsplit((url.scheme, f"{host}:{port}", url.path, url.query, ""))
+        return await ask(check.model_copy(update={"http": there}), version=version)
+
+    async def tcp() -> Sighting:
+        named, _, port = (check.tcp or "").rpartition(":")
+        host, found = outside(engine.address, await engine.inspect(container), named.strip("[]"), int(port))
+        return await reach(host, found, shown=check.tcp or "")
+
+    async def command() -> Sighting:
+        argv = check.command or ()
+        status, output = await engine.run_in(container, argv, seconds=check.timeout.total_seconds())
+        tail = f": {output[-TAIL_SHOWN:]}" if status else ""
+        return Sighting(passed=status == 0, detail=f"{argv[0]} ended with {status}{tail}")
+
+    return _forgiving(http if check.http else tcp if check.tcp else command)
+
+
+def outside(engine: str, inspected: dict[str, Any], host: str, port: int) -> tuple[str, int]:
+    """Where the worker reaches an address that was written as the container sees it."""
+    if host not in LOOPBACK:
+        return host, port
+    network = inspected["NetworkSettings"]
+    for binding in network["Ports"].get(f"{port}/tcp") or ():
+        at = binding["HostIp"]
+        return (_engine_host(engine) if at in ANY_ADDRESS else at), int(binding["HostPort"])
+    addresses = [one["IPAddress"] for one in network["Networks"].values() if one["IPAddress"]]
+    return (addresses[0] if addresses else host), port
+
+
+def _engine_host(engine: str) -> str:
+    return "127.0.0.1" if engine.startswith("unix://") else urlsplit(engine).hostname or "127.0.0.1"
+
+
+def _forgiving(probe: Probe) -> Probe:
+    async def look() -> Sighting:
+        try:
+            return await probe()
+        except (ConnectFailed, CommandUnknown, CommandFailed) as error:
+            return Sighting(passed=False, answered=False, detail=str(error))
+
+    return look

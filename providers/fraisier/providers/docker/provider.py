@@ -1,0 +1,220 @@
+"""`DockerProvider`: one container a release and generation, the new one up before the old one goes."""
+
+from typing import Any
+
+from fraisier.providers.docker.claims import Claims, claim, conclude, highest
+from fraisier.providers.docker.containers import (
+    RELEASE_KIND,
+    ROLLOUT,
+    Container,
+    clone,
+    configuration,
+    container_name,
+    started_at,
+)
+from fraisier.providers.docker.engine import Engine
+from fraisier.providers.docker.options import DockerOptions
+from fraisier.providers.docker.probes import probe_of
+from fraisier.providers.docker.switch import Place
+from fraisier.providers.errors import ArtifactRejected, CommandFailed, PreflightFailed, ReleaseMissing
+from fraisier.providers.health import Sighting
+from fraisier.providers.lifecycle import LifecycleProvider
+from fraisier.providers.models import HealthCheck, HealthResult, Release, ReleaseRef, Step, StepResult, TargetState
+
+
+class DockerProvider(LifecycleProvider):
+    """One Docker engine. How an older attempt is kept from acting is told in `fraisier.providers.docker.claims`.
+
+    `stage` brings the image and creates the container; `activate` starts it beside the old one, waits until it is
+    healthy by its own health check (or stays up), and then stops the old one, which is kept. All state is in names
+    and labels on the engine, so any worker can take over.
+
+    Args:
+        config: the options, see `DockerOptions`.
+        event_bus: where events go; None emits none.
+        region: the region of those events.
+
+    Raises:
+        pydantic.ValidationError: the config is not right.
+    """
+
+    Options = DockerOptions
+
+    def __init__(self, config: dict[str, Any], *, event_bus: Any = None, region: str = "default") -> None:
+        super().__init__(event_bus=event_bus, region=region)
+        self._options = DockerOptions.model_validate(config)
+        self._engine = Engine(self._options, target=self.target)
+        self._place = Place(self._engine, self._options, self.target)
+
+    @property
+    def target(self) -> str:
+        """The target's own name, else the engine's address."""
+        return self._options.name or self._options.engine or "default"
+
+    async def connect(self) -> None:
+        """Open the connection; see `Provider.connect`."""
+        await self._engine.open()
+
+    async def disconnect(self) -> None:
+        """Close the connection."""
+        await self._engine.close()
+
+    async def inspect(self, service: str) -> TargetState:
+        """What the engine runs of a service, out of its containers' labels."""
+        token = await highest(self._engine, service)
+        started = await self._place.containers(service)
+        current = next((one for one in started if not one.had_its_turn), None)
+        kept = [one.release for one in started if current is None or one.release != current.release]
+        if current is None:
+            return TargetState(kept=tuple(dict.fromkeys(kept)), token=token)
+        return TargetState(
+            release=current.release,
+            rollout_id=current.labels[ROLLOUT],
+            since=started_at(await self._engine.inspect(current.id)),
+            kept=tuple(dict.fromkeys(kept)),
+            token=token,
+        )
+
+    async def preflight(self, release: Release) -> None:
+        """Look whether there is an image to run; the engine itself has answered by now."""
+        await self._engine.containers(release.service, RELEASE_KIND)
+        if release.image is None:
+            raise PreflightFailed(target=self.target, reasons=("the release has no image: Docker needs release.image",))
+
+    async def stage(self, step: Step, release: Release) -> StepResult:
+        """Bring the image and create the container, unless the release runs already."""
+        found = await self._claim(step)
+        return await self._conclude(step, found, found.recorded or await self._stage(step, release, found))
+
+    async def activate(self, step: Step, release: Release) -> StepResult:
+        """Start the staged container, and stop the old one once the new one is up."""
+        await self.tell(step, "deployment.started", release.ref)
+        found = await self._claim(step)
+        return await self._conclude(step, found, found.recorded or await self._activate(step, release.ref, found))
+
+    async def check_health(self, step: Step, release: ReleaseRef, check: HealthCheck) -> HealthResult:
+        """Probe the container in place."""
+        current = await self._place.current(step.service)
+        probe = probe_of(self._engine, current.id, check, version=release.version) if current else _nothing_runs
+        return await self.conclude_health(step, release, check, probe=probe, tail=lambda: self._tail(current))
+
+    async def drain(self, step: Step) -> StepResult:  # noqa: ARG002 (the protocol's argument)
+        """Do nothing: an engine alone stands behind no proxy that is known here."""
+        return StepResult(changed=False, detail="no traffic driver")
+
+    async def undrain(self, step: Step) -> StepResult:  # noqa: ARG002 (the protocol's argument)
+        """Do nothing, as `drain`."""
+        return StepResult(changed=False, detail="no traffic driver")
+
+    async def rollback(self, step: Step, to: ReleaseRef | None) -> StepResult:
+        """Run a kept release again as it was configured then, or stop all when nothing ran before."""
+        found = await self._claim(step)
+        result = found.recorded
+        if result is None and to is None:
+            result = StepResult(changed=await self._place.empty(step.service))
+        elif result is None and to is not None:
+            result = await self._return_to(step, to, found)
+        done = await self._conclude(step, found, result or StepResult(changed=False))
+        await self.tell(step, "deployment.rolled_back", to)
+        return done
+
+    async def prune(self, step: Step, service: str) -> StepResult:
+        """Remove the containers of all but the newest `keep_releases`."""
+        found = await self._claim(step)
+        return await self._conclude(step, found, found.recorded or await self._prune(service))
+
+    async def _stage(self, step: Step, release: Release, found: Claims) -> StepResult:
+        current = await self._place.current(step.service)
+        if self._settled(current, release.ref, found):
+            return StepResult(changed=False)
+        config = configuration(self._options, step, release, await self._image(release))
+        await self._engine.create(container_name(step, release), config)
+        return StepResult(changed=True)
+
+    async def _image(self, release: Release) -> str:
+        """The image's ID on the engine, brought there if need be: what is tagged anew later changes nothing."""
+        if release.image is None:
+            raise ArtifactRejected(f"{release.version} has no image", target=self.target, step="stage")
+        if release.image_archive is not None:
+            await self._engine.load(release.image_archive)
+        found = await self._engine.image_id(release.image)
+        if found is None and release.image_archive is None:
+            await self._engine.pull(release.image)
+            found = await self._engine.image_id(release.image)
+        if found is None:
+            where = f"{release.image_archive.name} does not hold" if release.image_archive else "there is no"
+            raise ArtifactRejected(f"{where} {release.image}", target=self.target, step="stage")
+        return found
+
+    async def _activate(self, step: Step, release: ReleaseRef, found: Claims) -> StepResult:
+        new = await self._own(step, release)
+        if new is None:
+            current = await self._place.current(step.service)
+            if self._settled(current, release, found):
+                return StepResult(changed=False)
+            if current is None or current.release != release:
+                raise ReleaseMissing(
+                    f"{self.target}: {release.version} is not staged here", target=self.target, step=step.name
+                )
+            new = await self._again(step, current)
+        await self._place.switch(step, new, prove=True)
+        return StepResult(changed=True)
+
+    async def _return_to(self, step: Step, to: ReleaseRef, found: Claims) -> StepResult:
+        if self._settled(await self._place.current(step.service), to, found):
+            return StepResult(changed=False)
+        new = await self._own(step, to)
+        if new is None:
+            kept = [one for one in await self._place.containers(step.service) if one.release == to]
+            if not kept:
+                raise ReleaseMissing(
+                    f"{self.target}: {to.version} is not kept here any more", target=self.target, step=step.name
+                )
+            new = await self._again(step, kept[0])
+        await self._place.switch(step, new, prove=False)
+        return StepResult(changed=True)
+
+    async def _prune(self, service: str) -> StepResult:
+        started = await self._place.containers(service)
+        in_place = [one.release for one in started if not one.had_its_turn]
+        keep = list(dict.fromkeys([*in_place, *(one.release for one in started)]))[: self._options.keep_releases]
+        newest = {release: next(one.id for one in started if one.release == release) for release in keep}
+        gone = [one for one in started if one.had_its_turn and newest.get(one.release) != one.id]
+        for one in gone:
+            await self._engine.remove(one.id)
+        return StepResult(changed=bool(gone))
+
+    async def _own(self, step: Step, release: ReleaseRef) -> str | None:
+        """The container that this generation made for the release."""
+        name = container_name(step, release)
+        return next(
+            (one.id for one in await self._engine.containers(step.service, RELEASE_KIND) if one.name == name), None
+        )
+
+    async def _again(self, step: Step, one: Container) -> str:
+        """A new container of this generation, configured as another one: its ID is known to no ghost."""
+        config = clone(await self._engine.inspect(one.id), step, one.release)
+        return await self._engine.create(container_name(step, one.release), config)
+
+    def _settled(self, current: Container | None, release: ReleaseRef, found: Claims) -> bool:
+        return (
+            current is not None and current.release == release and current.status == "running" and not found.unsettled
+        )
+
+    async def _claim(self, step: Step) -> Claims:
+        return await claim(self._engine, step, target=self.target)
+
+    async def _conclude(self, step: Step, found: Claims, result: StepResult) -> StepResult:
+        return await conclude(self._engine, step, found, result)
+
+    async def _tail(self, current: Container | None) -> str:
+        if current is None:
+            return ""
+        try:
+            return await self._engine.tail(current.id)
+        except CommandFailed:
+            return ""  # the verdict stands without them, and must not be lost for their sake
+
+
+async def _nothing_runs() -> Sighting:
+    return Sighting(passed=False, answered=False, detail="no container is in place")

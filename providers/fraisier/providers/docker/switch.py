@@ -1,0 +1,134 @@
+"""Puts one container in the place of another: the new one proves itself first, and the old one stays for a rollback."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from fraisier.providers.docker.containers import (
+    CANDIDATE_KIND,
+    KEPT,
+    RELEASE_KIND,
+    Container,
+    as_candidate,
+    publishes,
+)
+from fraisier.providers.docker.engine import Engine
+from fraisier.providers.docker.options import DockerOptions
+from fraisier.providers.errors import CommandFailed
+from fraisier.providers.models import Step
+
+LOOK_EVERY_S = 0.2
+
+
+@dataclass(frozen=True)
+class Place:
+    """A service's place on an engine.
+
+    Args:
+        engine: the engine.
+        options: how long things may take there.
+        target: the target's name, for errors.
+    """
+
+    engine: Engine
+    options: DockerOptions
+    target: str
+
+    async def containers(self, service: str) -> list[Container]:
+        """The containers of releases that have been started, the newest generation first."""
+        found = await self.engine.containers(service, RELEASE_KIND)
+        started = [one for one in found if one.status != "created"]
+        return sorted(started, key=lambda one: (one.generation, one.name), reverse=True)
+
+    async def current(self, service: str) -> Container | None:
+        """The container in place, running or broken down; None when the place is empty."""
+        return next((one for one in await self.containers(service) if not one.had_its_turn), None)
+
+    async def switch(self, step: Step, new: str, *, prove: bool) -> None:
+        """Put a container in place.
+
+        Two that want the same port of the host cannot run side by side: then a candidate without ports proves the
+        release first, unless it is one that has been proven (`prove` is False), and only then the old one goes.
+
+        Raises:
+            CommandFailed: the new one broke down; what ran before runs on, or runs again.
+        """
+        old = [one for one in await self.containers(step.service) if not one.had_its_turn and one.id != new]
+        inspected = await self.engine.inspect(new)
+        if publishes(inspected) and old:
+            if prove and not inspected["State"]["Running"]:
+                await self._try_candidate(step, inspected)
+            await self._go_first(step, old, new)
+        else:
+            await self._go_beside(step, old, new)
+
+    async def empty(self, service: str) -> bool:
+        """Stop what is in place and keep it; whether there was anything."""
+        there = [one for one in await self.containers(service) if not one.had_its_turn]
+        await self._retire(there)
+        return bool(there)
+
+    async def _go_beside(self, step: Step, old: list[Container], new: str) -> None:
+        await self.engine.start(new)
+        await self._proven(step, new)
+        await self._retire(old)
+
+    async def _go_first(self, step: Step, old: list[Container], new: str) -> None:
+        for one in old:
+            await self.engine.stop(one.id)
+        try:
+            await self.engine.start(new)
+            await self._proven(step, new)
+        except CommandFailed:
+            await self.engine.stop(new)
+            await self.engine.start(old[0].id)
+            raise
+        await self._retire(old)
+
+    async def _try_candidate(self, step: Step, inspected: dict[str, Any]) -> None:
+        for left in await self.engine.containers(step.service, CANDIDATE_KIND):
+            await self.engine.remove(left.id)
+        config = as_candidate(
+            {**inspected["Config"], "Image": inspected["Image"], "HostConfig": inspected["HostConfig"]}
+        )
+        config.pop("Hostname", None)
+        candidate = await self.engine.create(inspected["Name"].lstrip("/") + ".candidate", config)
+        try:
+            await self.engine.start(candidate)
+            await self._proven(step, candidate)
+        finally:
+            await self.engine.remove(candidate)
+
+    async def _proven(self, step: Step, container: str) -> None:
+        """Wait until its health check passes or, where it has none, until it has stayed up for a while."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        deadline = started + self.options.step_timeout.total_seconds()
+        while True:
+            state = (await self.engine.inspect(container))["State"]
+            health = (state.get("Health") or {}).get("Status")
+            if not state["Running"] or state.get("Restarting") or health == "unhealthy" or loop.time() > deadline:
+                raise await self._broken(step, container, state)
+            up = loop.time() - started >= self.options.settle.total_seconds()
+            if health == "healthy" or (health in (None, "none") and up):
+                return
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _broken(self, step: Step, container: str, state: dict[str, Any]) -> CommandFailed:
+        tail = await self.engine.tail(container)
+        health = (state.get("Health") or {}).get("Status", "")
+        what = f"is {health}" if health == "unhealthy" else f"ended with status {state['ExitCode']}"
+        await self.engine.stop(container)
+        return CommandFailed(
+            f"{self.target}: the new container {what}; its last lines:\n{tail}",
+            target=self.target,
+            step=step.name,
+            command="start",
+            exit_status=state["ExitCode"],
+            tail=tail,
+        )
+
+    async def _retire(self, old: list[Container]) -> None:
+        for one in old:
+            await self.engine.stop(one.id)
+            await self.engine.rename(one.id, one.name + KEPT)
