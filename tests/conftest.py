@@ -7,4 +7,5 @@ pytest_plugins = [
     "tests.support.releases",
     "tests.support.systemd_hosts",
     "tests.support.temporal",
+    "tests.support.workers",
 ]
