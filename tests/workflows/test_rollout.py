@@ -1,11 +1,15 @@
 """Rollouts over simulated targets: order, gates, failures and verbs, on real Temporal and NATS servers."""
 
 import asyncio
+import os
+import subprocess
 
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
 
-from fraisier.nats import new_event
+from fraisier.nats import Event, new_event
+from fraisier.orchestrator.launcher import find_server
+from fraisier.orchestrator.stack import LocalStack
 from fraisier.workflows.contracts import OnFailure, RolloutPhase
 from fraisier.workflows.rollout import RolloutWorkflow
 from fraisier.workflows.verbs import Verb, VerbRequest
@@ -85,7 +89,18 @@ async def test_rollback_while_a_gate_waits(harness: Harness) -> None:
     assert harness.world.rollbacks() == ["a1"]
 
 
-async def test_a_withheld_event_holds_the_next_wave_until_it_is_published_by_hand(harness: Harness) -> None:
+async def publish_by_hand(stack: LocalStack, event: Event) -> None:
+    """As a person does: with the nats command."""
+    env = stack.env()
+    login = {"NATS_URL": env["NATS_SERVERS"], "NATS_USER": env["NATS_USERNAME"], "NATS_PASSWORD": env["NATS_PASSWORD"]}
+    nats = (await find_server("nats")).path
+    command = [nats, "publish", event.subject, event.to_json().decode()]
+    await asyncio.to_thread(subprocess.run, command, env={**os.environ, **login}, check=True, capture_output=True)
+
+
+async def test_a_withheld_event_holds_the_next_wave_until_it_is_published_by_hand(
+    harness: Harness, local_stack: LocalStack
+) -> None:
     harness.world.silent.add(("a2", "health.check_passed"))
     plan = make_plan(["a"], ["b"], targets=2, gate_timeout=60)
     handle = await harness.start(plan)
@@ -102,7 +117,7 @@ async def test_a_withheld_event_holds_the_next_wave_until_it_is_published_by_han
         target="a2",
         data=like.data,
     )
-    await harness.bus.publish_event(by_hand)
+    await publish_by_hand(local_stack, by_hand)
     assert (await harness.finish(handle)).phase is RolloutPhase.SUCCEEDED
     assert harness.world.activations() == ["a1", "a2", "b1", "b2"]
 

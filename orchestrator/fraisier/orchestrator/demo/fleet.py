@@ -1,4 +1,4 @@
-"""The demo's hosts: two in each region, SSH servers on loopback that run real processes."""
+"""The demo's regions: two hosts in each, SSH servers on loopback that run real processes; or a Docker engine."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,11 +9,13 @@ from typing import Any
 
 import httpx
 
+from fraisier.orchestrator.demo.engine import DockerSite
 from fraisier.orchestrator.demo.release import SERVICE
 from fraisier.orchestrator.demo.ssh_host import SshHost, make_key
 from fraisier.orchestrator.stack.ports import free_ports
 
 REGIONS = ("us-east-1", "us-west-2", "eu-west-1")
+DOCKER_REGION = REGIONS[-1]
 HOSTS = 2
 ASK_S = 2.0
 
@@ -38,22 +40,26 @@ class DemoHost:
 
 @dataclass(frozen=True)
 class Fleet:
-    """All the hosts, and the one key that opens them."""
+    """All the hosts, the one key that opens them, and the engine that is a region where there is one."""
 
     hosts: tuple[DemoHost, ...]
     key: Path
     known_hosts: Path
+    site: DockerSite | None
 
     async def versions(self) -> dict[str, list[str]]:
         """What runs where, asked of the services themselves, by region."""
         answers = await asyncio.gather(*(host.version() for host in self.hosts))
-        return {
+        found = {
             region: [answer for host, answer in zip(self.hosts, answers, strict=True) if host.region == region]
             for region in REGIONS
         }
+        return found | ({DOCKER_REGION: await self.site.versions()} if self.site else {})
 
     def region(self, name: str) -> dict[str, Any]:
         """A region as a manifest has it."""
+        if self.site is not None and name == DOCKER_REGION:
+            return self.site.region()
         return {
             "provider": "bare_metal",
             "username": "deploy",
@@ -77,10 +83,11 @@ class Fleet:
 
 
 @asynccontextmanager
-async def demo_fleet(folder: Path) -> AsyncIterator[Fleet]:
+async def demo_fleet(folder: Path, site: DockerSite | None) -> AsyncIterator[Fleet]:
     """Hosts for as long as the block runs; whatever they run ends with them."""
+    regions = REGIONS if site is None else REGIONS[:-1]
     key = make_key(folder / "key")
-    names = [f"{region}-{number}" for region in REGIONS for number in range(1, HOSTS + 1)]
+    names = [f"{region}-{number}" for region in regions for number in range(1, HOSTS + 1)]
     ports = free_ports(dict.fromkeys(names, 0))
     async with AsyncExitStack() as stack:
         hosts = []
@@ -90,4 +97,4 @@ async def demo_fleet(folder: Path) -> AsyncIterator[Fleet]:
             hosts.append(DemoHost(name.rpartition("-")[0], ssh, ports[name]))
         known_hosts = folder / "known_hosts"
         known_hosts.write_text("".join(host.ssh.known_hosts_line for host in hosts))
-        yield Fleet(tuple(hosts), key, known_hosts)
+        yield Fleet(tuple(hosts), key, known_hosts, site)

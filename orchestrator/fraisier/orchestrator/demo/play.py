@@ -17,6 +17,7 @@ from fraisier.nats import Event
 from fraisier.orchestrator.cli.render import final_sentence, print_event, print_status_change
 from fraisier.orchestrator.client import FraisierClient
 from fraisier.orchestrator.connections import connections
+from fraisier.orchestrator.demo.engine import docker_site
 from fraisier.orchestrator.demo.fleet import REGIONS, Fleet, demo_fleet
 from fraisier.orchestrator.demo.release import SERVICE, build_release
 from fraisier.orchestrator.errors import CommandError, ExitCode
@@ -27,7 +28,6 @@ from fraisier.workflows.contracts import RolloutPhase
 from fraisier.workflows.rollout import RolloutWorkflow
 from fraisier.workflows.status import RolloutStatus
 
-CHANGES_S = 15.0
 SOAK = "30s"
 LONG_SOAK = "12h"
 
@@ -46,12 +46,14 @@ class Stage:
     stack: LocalStack
     folder: Path
 
-    def manifest(self, version: str, *, healthy: bool = True, soak: str = "0s") -> Path:
+    async def manifest(self, version: str, *, healthy: bool = True, soak: str = "0s") -> Path:
         """Build a release and write the manifest that ships it."""
-        artifact = build_release(self.folder, version, healthy=healthy)
+        release = {"version": version, "artifact": build_release(self.folder, version, healthy=healthy).name}
+        if self.fleet.site is not None:
+            release["image"] = await self.fleet.site.image(version)
         manifest = {
             "service": SERVICE,
-            "release": {"version": version, "artifact": artifact.name},
+            "release": release,
             "waves": [{"regions": [REGIONS[0]]}, {"regions": [*REGIONS[1:]], "soak": soak}],
             "decision_timeout": "0s",
             "regions": {name: self.fleet.region(name) for name in REGIONS},
@@ -86,7 +88,7 @@ class Stage:
             DemoFailed: a host runs something else.
         """
         found = await self.fleet.versions()
-        table = Table("region", "host 1", "host 2", title="asked of the hosts themselves", title_justify="left")
+        table = Table("region", "target 1", "target 2", title="asked of the hosts themselves", title_justify="left")
         for region, versions in found.items():
             table.add_row(region, *versions)
         self.console.print(table)
@@ -117,8 +119,10 @@ async def _stage(console: Console) -> AsyncIterator[Stage]:
     try:
         async with (
             LocalStack.ephemeral(folder, lambda line: console.print(line, style="dim"), worker=True) as stack,
-            demo_fleet(folder) as fleet,
+            docker_site((await find_server("nats-server")).path) as (site, which),
+            demo_fleet(folder, site) as fleet,
         ):
+            console.print(which, style="dim", highlight=False)
             os.environ.update(stack.env())
             console.print(f"\n[bold]Temporal UI: {stack.ui_url}[/bold]\n")
             async with connections() as to:
@@ -130,13 +134,13 @@ async def _stage(console: Console) -> AsyncIterator[Stage]:
 async def _acts(stage: Stage) -> None:
     say = stage.console.rule
     say("[bold]1. A good release goes out, wave by wave[/bold]", align="left")
-    _expect(await stage.roll(stage.manifest("1.0.0")), RolloutPhase.SUCCEEDED)
+    _expect(await stage.roll(await stage.manifest("1.0.0")), RolloutPhase.SUCCEEDED)
     await stage.show("1.0.0")
     say("[bold]2. A release that is not healthy goes back by itself; later regions never see it[/bold]", align="left")
-    _expect(await stage.roll(stage.manifest("2.0.0", healthy=False)), RolloutPhase.FAILED)
+    _expect(await stage.roll(await stage.manifest("2.0.0", healthy=False)), RolloutPhase.FAILED)
     await stage.show("1.0.0")
     say("[bold]3. A release is in every region, and one signal takes it back[/bold]", align="left")
-    _expect(await stage.roll(stage.manifest("3.0.0", soak=SOAK), rollback=True), RolloutPhase.ROLLED_BACK)
+    _expect(await stage.roll(await stage.manifest("3.0.0", soak=SOAK), rollback=True), RolloutPhase.ROLLED_BACK)
     await stage.show("1.0.0")
 
 
@@ -147,7 +151,7 @@ def _expect(status: RolloutStatus, phase: RolloutPhase) -> None:
 
 async def _play_on(stage: Stage) -> None:
     """Start a rollout with a long last soak, say what to try, and wait for ^C."""
-    handle = await stage.client.start(stage.manifest("4.0.0", soak=LONG_SOAK), actor="demo")
+    handle = await stage.client.start(await stage.manifest("4.0.0", soak=LONG_SOAK), actor="demo")
     temporal = (await find_server("temporal")).path
     address = stage.stack.env()["TEMPORAL_ADDRESS"]
     stage.console.print(

@@ -5,7 +5,7 @@ import sys
 import tarfile
 from pathlib import Path
 
-SERVICE = "api"
+SERVICE = "demo-api"
 
 CONTROL = """\
 #!/bin/sh

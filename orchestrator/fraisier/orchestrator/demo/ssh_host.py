@@ -55,7 +55,7 @@ class SshHost:
         self.username = username
         self.host = ADDRESS
         self.port = 0
-        self._environment = {"PATH": SYSTEM_PATH, "HOME": str(folder), "USER": username, **(environment or {})}
+        self.environment = {"PATH": SYSTEM_PATH, "HOME": str(folder), "USER": username, **(environment or {})}
         self._host_key = asyncssh.generate_private_key("ssh-ed25519")
         self._server: asyncssh.SSHAcceptor | None = None
         self._leader: asyncio.subprocess.Process | None = None
@@ -129,7 +129,7 @@ class SshHost:
             "-c",
             process.command,
             cwd=self.folder,
-            env=self._environment,
+            env=self.environment,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
