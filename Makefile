@@ -5,7 +5,7 @@ KEEP ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests demo test check lock clean
+.PHONY: help setup setup-tests demo test check bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -33,6 +33,9 @@ check: setup ## format, lint, types and layers
 
 COMPILE = uv pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+bench: setup ## measure beside the floor, in one run; figures are ratios
+	@for one in benchmarks/*.py; do echo "== $$one"; $(BIN)/python $$one || exit 1; done
 
 lock: ## compile the lock files anew from pyproject.toml (needs uv)
 	@$(COMPILE) pyproject.toml --group dev --extra local --output-file requirements.lock
