@@ -134,6 +134,16 @@ class BareMetalProvider(LifecycleProvider):
             payload=payload,
             cue=CUE,
         )
+        if dict(script.answers(done.output)).get("ended") != str(done.exit_status):
+            raise CommandUnknown(
+                f"{self.target}: {verb} broke off with status {done.exit_status}; whether it took effect is not known: "
+                f"{done.tail or 'it said nothing'}",
+                target=self.target,
+                step=verb,
+                command=verb,
+                exit_status=done.exit_status,
+                tail=done.tail,
+            )
         if done.exit_status != 0:
             self._refuse(verb, arguments, done)
         return done

@@ -15,7 +15,7 @@ umask 022
 LC_ALL=C
 export LC_ALL
 
-unit='' sudo=no start='' stop='' release=''
+unit='' sudo=no start='' stop='' release='' box=''
 verb=$1
 shift
 for pair; do
@@ -50,6 +50,14 @@ refuse() {
   say "refused $status"
   exit "$status"
 }
+
+# The last answer: without it nobody knows how the step ended, whatever the status that arrived.
+farewell() {
+  status=$?
+  [ -z "$box" ] || rm -rf "$box"
+  say "ended $status"
+}
+trap farewell EXIT
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
@@ -253,7 +261,6 @@ do_stage() {
   say send
   box=$state/incoming/$$
   mkdir "$box" "$box/tree"
-  trap 'rm -rf "$box"' EXIT
   cat >"$box/artifact"
   arrived=$(digest_of "$box/artifact")
   [ "sha256:$arrived" = "$digest" ] || refuse 65 "what arrived has the digest sha256:$arrived"
@@ -276,8 +283,8 @@ do_stage() {
 
 # Remove what dead attempts left behind.
 sweep() {
-  for box in "$state/incoming"/*; do
-    if [ -d "$box" ] && ! kill -0 "${box##*/}" 2>/dev/null; then rm -rf "$box"; fi
+  for left in "$state/incoming"/*; do
+    if [ -d "$left" ] && ! kill -0 "${left##*/}" 2>/dev/null; then rm -rf "$left"; fi
   done
 }
 
@@ -295,6 +302,7 @@ do_activate() {
 
 do_rollback() {
   begin
+  if in_the_way; then refuse 78 "$root/current is not a link into $root/releases: move it away"; fi
   if [ -z "$release" ]; then
     take_down
   elif ! staged "$release"; then

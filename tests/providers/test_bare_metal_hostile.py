@@ -1,0 +1,363 @@
+"""Bare metal against hosts that misbehave: keys, cut connections, ghosts, locks, hostile words and endless output."""
+
+import asyncio
+import fcntl
+import re
+import shutil
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from fraisier.orchestrator.demo.ssh_host import make_key
+from fraisier.providers.bare_metal import BareMetalProvider, script
+from fraisier.providers.errors import (
+    AuthenticationFailed,
+    CommandFailed,
+    CommandUnknown,
+    ConnectFailed,
+    HostKeyRejected,
+    PreflightFailed,
+    StaleToken,
+    TargetBusy,
+)
+from fraisier.providers.models import HealthCheck, Release
+from tests.contracts.provider_contract import IMPATIENT, QUICK, Rollout
+from tests.providers.ssh_bench import START, SshBench, free_port
+
+
+async def connected(bench: SshBench, **changed: object) -> BareMetalProvider:
+    provider = bench.provider(**changed)
+    await provider.connect()
+    return provider
+
+
+# --- who is let in, and who is believed ---
+
+
+async def test_an_unknown_host_key_is_refused(ssh_bench: SshBench):
+    ssh_bench.known_hosts.write_text("")
+    with pytest.raises(HostKeyRejected, match=re.escape(str(ssh_bench.known_hosts))):
+        await connected(ssh_bench)
+
+
+async def test_a_changed_host_key_is_refused(ssh_bench: SshBench, tmp_path: Path):
+    kind, other = make_key(tmp_path / "other").with_name("other.pub").read_text().split()[:2]
+    ssh_bench.known_hosts.write_text(f"[{ssh_bench.host.host}]:{ssh_bench.host.port} {kind} {other}\n")
+    with pytest.raises(HostKeyRejected):
+        await connected(ssh_bench)
+
+
+async def test_without_a_known_hosts_file_nobody_is_trusted(ssh_bench: SshBench, tmp_path: Path):
+    with pytest.raises(HostKeyRejected, match="there is no file"):
+        await connected(ssh_bench, known_hosts=str(tmp_path / "none"))
+
+
+async def test_a_key_that_opens_nothing_is_told(ssh_bench: SshBench, tmp_path: Path):
+    with pytest.raises(AuthenticationFailed, match="deploy is not let in"):
+        await connected(ssh_bench, key_path=str(make_key(tmp_path / "other")))
+    with pytest.raises(AuthenticationFailed, match="there is no file"):
+        await connected(ssh_bench, key_path=str(tmp_path / "none"))
+
+
+async def test_a_host_that_does_not_answer_can_be_tried_again(ssh_bench: SshBench):
+    with pytest.raises(ConnectFailed, match="cannot be reached") as refused:
+        await connected(ssh_bench, port=free_port())
+    assert refused.value.retryable
+    silent = await asyncio.start_server(lambda _reader, _writer: asyncio.Event().wait(), "127.0.0.1", 0)
+    async with silent:
+        with pytest.raises(ConnectFailed):
+            await connected(ssh_bench, port=silent.sockets[0].getsockname()[1], connect_timeout="300ms")
+
+
+# --- lost connections ---
+
+
+async def test_a_connection_cut_in_a_step_is_not_success_and_not_done_twice(ssh_bench: SshBench):
+    slow = ["sh", "-c", f"echo start >>starts; sleep 1; {START}"]
+    provider = await connected(ssh_bench, start_command=slow)
+    rollout, release = Rollout(ssh_bench, generation=1), ssh_bench.release("1.0.0")
+    await provider.stage(rollout.step("stage"), release)
+    activating = asyncio.create_task(provider.activate(rollout.step("activate"), release))
+    starts = ssh_bench.root / "starts"
+    await until(starts.exists)
+    ssh_bench.host.cut()
+    with pytest.raises(CommandUnknown):
+        await activating
+    # The retry waits for the ghost's lock, and finds what it recorded.
+    assert (await provider.activate(rollout.step("activate", attempt=2), release)).changed
+    assert starts.read_text() == "start\n"
+    assert [what for _, what, _ in ssh_bench.effects()] == ["stage", "activate"]
+    await provider.disconnect()
+
+
+async def test_a_host_that_comes_back_during_the_check_may_still_be_healthy(ssh_bench: SshBench):
+    provider = await connected(ssh_bench)
+    rollout, release = Rollout(ssh_bench, generation=1), ssh_bench.release("1.0.0")
+    await rollout.deploy(provider, release)
+    await ssh_bench.host.disappear()
+    check = HealthCheck(http=ssh_bench.url, **{**QUICK, "progress_deadline": timedelta(seconds=20)})
+    checking = asyncio.create_task(provider.check_health(rollout.step("verify"), release.ref, check))
+    await asyncio.sleep(0.5)
+    await ssh_bench.host.start()
+    assert (await checking).healthy
+    await provider.disconnect()
+
+
+async def test_a_rollback_of_a_host_that_is_gone_can_be_tried_again(ssh_bench: SshBench):
+    provider = await connected(ssh_bench)
+    await Rollout(ssh_bench, generation=1).deploy(provider, ssh_bench.release("1.0.0"))
+    await ssh_bench.host.disappear()
+    back = Rollout(ssh_bench, generation=2)
+    with pytest.raises(ConnectFailed) as gone:
+        await provider.rollback(back.step("rollback"), None)
+    assert gone.value.retryable
+    assert await ssh_bench.serving() == "1.0.0"
+    await ssh_bench.host.start()
+    assert (await provider.rollback(back.step("rollback"), None)).changed
+    await provider.disconnect()
+
+
+async def test_an_upload_that_breaks_off_leaves_nothing(ssh_bench: SshBench):
+    release = ssh_bench.release("1.0.0")
+    rollout = Rollout(ssh_bench, generation=1)
+    process = await upload(ssh_bench, rollout, release)
+    process.stdin.write(release.artifact.read_bytes()[:100])
+    ssh_bench.host.cut()
+    incoming = ssh_bench.root / ".fraisier" / "incoming"
+    await until(lambda: not any(incoming.iterdir()))
+    assert not any((ssh_bench.root / "releases").iterdir())
+    provider = await connected(ssh_bench)
+    assert (await provider.stage(rollout.step("stage", attempt=2), release)).changed
+    await provider.disconnect()
+
+
+# --- ghosts and locks ---
+
+
+async def test_a_ghost_that_is_released_after_its_successor_is_refused(ssh_bench: SshBench):
+    release = ssh_bench.release("1.0.0")
+    ghost = await upload(ssh_bench, Rollout(ssh_bench, generation=1), release)
+    provider = await connected(ssh_bench)
+    await Rollout(ssh_bench, generation=2, rollout_id="r2").deploy(provider, ssh_bench.release("2.0.0"))
+    before = ssh_bench.effects()
+    ghost.stdin.write(release.artifact.read_bytes())
+    ghost.stdin.write_eof()
+    done = await ghost.wait()
+    assert done.exit_status == 75, done.stderr
+    assert ssh_bench.effects() == before
+    assert len(list((ssh_bench.root / "releases").iterdir())) == 1
+    await provider.disconnect()
+
+
+async def test_the_lock_is_told_of_and_waited_for_only_so_long(ssh_bench: SshBench, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(script, "LOCK_WAIT_S", 1)
+    provider = await connected(ssh_bench)
+    await Rollout(ssh_bench, generation=1).deploy(provider, ssh_bench.release("1.0.0"))
+    state = ssh_bench.root / ".fraisier"
+    (state / "holder").write_text("somebody's step")
+    with (state / "lock").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(TargetBusy, match="somebody's step") as busy:
+            await provider.rollback(Rollout(ssh_bench, generation=2).step("rollback"), None)
+    assert busy.value.retryable
+    assert (await provider.rollback(Rollout(ssh_bench, generation=2).step("rollback"), None)).changed
+    await provider.disconnect()
+
+
+async def test_a_running_service_does_not_hold_the_lock(ssh_bench: SshBench):
+    provider = await connected(ssh_bench)
+    await Rollout(ssh_bench, generation=1).deploy(provider, ssh_bench.release("1.0.0"))
+    with (ssh_bench.root / ".fraisier" / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    await provider.disconnect()
+
+
+async def test_a_step_killed_half_way_is_done_again_by_its_retry(ssh_bench: SshBench):
+    """Killed between the switch of the link and the start: the link alone does not count as done."""
+    kill = ["sh", "-c", r"kill -9 $(sed 's/.*process //' .fraisier/holder)"]
+    rollout, release = Rollout(ssh_bench, generation=1), ssh_bench.release("1.0.0")
+    dying = await connected(ssh_bench, start_command=kill)
+    await dying.stage(rollout.step("stage"), release)
+    with pytest.raises(CommandUnknown, match="broke off with status 137"):
+        await dying.activate(rollout.step("activate"), release)
+    await dying.disconnect()
+    assert (ssh_bench.root / "current").is_symlink()
+    provider = await connected(ssh_bench)
+    assert (await provider.inspect(ssh_bench.service)).since is None
+    assert (await provider.activate(rollout.step("activate", attempt=2), release)).changed
+    await until_serving(ssh_bench, "1.0.0")
+    await provider.disconnect()
+
+
+@pytest.mark.parametrize("taker", ["flock", "perl", "python3"])
+async def test_each_way_to_take_the_lock_excludes(ssh_bench: SshBench, tmp_path: Path, taker: str):
+    """Hosts differ in their tools: macOS has no flock, a small Linux no perl."""
+    only_tools(ssh_bench, tmp_path / "tools", taker)
+    provider = await connected(ssh_bench)
+    release = ssh_bench.release("1.0.0")
+    await provider.preflight(release)
+    await Rollout(ssh_bench, generation=1).deploy(provider, release)
+    with (ssh_bench.root / ".fraisier" / "lock").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        back = asyncio.create_task(provider.rollback(Rollout(ssh_bench, generation=2).step("rollback"), None))
+        await asyncio.wait({back}, timeout=1.5)
+        assert not back.done()
+    assert (await back).changed
+    await provider.disconnect()
+
+
+# --- commands that fail, hang or flood ---
+
+
+async def test_a_service_that_does_not_start_is_told_with_its_words_and_its_own_status(ssh_bench: SshBench):
+    """75 is our word for a stale token, and any command's for whatever it likes."""
+    provider = await connected(ssh_bench, start_command=["sh", "-c", "echo cannot find its config >&2; exit 75"])
+    rollout, release = Rollout(ssh_bench, generation=1), ssh_bench.release("1.0.0")
+    await provider.stage(rollout.step("stage"), release)
+    with pytest.raises(CommandFailed, match="cannot find its config") as failed:
+        await provider.activate(rollout.step("activate"), release)
+    assert (failed.value.exit_status, failed.value.step) == (75, "activate")
+    assert not isinstance(failed.value, StaleToken)
+    await provider.disconnect()
+
+
+async def test_a_start_that_hangs_is_ended_and_the_lock_is_free(ssh_bench: SshBench, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(script, "LOCK_WAIT_S", 1)
+    provider = await connected(ssh_bench, start_command=["sleep", "600"], step_timeout="2s")
+    rollout, release = Rollout(ssh_bench, generation=1), ssh_bench.release("1.0.0")
+    await provider.stage(rollout.step("stage"), release)
+    with pytest.raises(CommandFailed):
+        await provider.activate(rollout.step("activate"), release)
+    assert (await provider.rollback(Rollout(ssh_bench, generation=2).step("rollback"), None)).changed
+    await provider.disconnect()
+
+
+async def test_a_service_that_cannot_be_stopped_keeps_no_good_release_from_coming_back(ssh_bench: SshBench):
+    rollout, old = Rollout(ssh_bench, generation=1), ssh_bench.release("1.0.0")
+    provider = await connected(ssh_bench)
+    await rollout.deploy(provider, old)
+    await Rollout(ssh_bench, generation=2).deploy(provider, ssh_bench.release("2.0.0"))
+    await provider.disconnect()
+    broken = await connected(ssh_bench, stop_command=["false"], start_command=["sh", "-c", "touch started"])
+    assert (await broken.rollback(Rollout(ssh_bench, generation=3).step("rollback"), old.ref)).changed
+    assert (ssh_bench.root / "started").exists()
+    with pytest.raises(CommandFailed):
+        await broken.activate(await staged(broken, ssh_bench, 4, "3.0.0"), ssh_bench.release("3.0.0"))
+    assert (await broken.inspect(ssh_bench.service)).release == old.ref
+    await broken.disconnect()
+
+
+async def test_a_flood_of_output_is_cut_and_forgotten(ssh_bench: SshBench):
+    provider = await connected(ssh_bench)
+    await Rollout(ssh_bench, generation=1).deploy(provider, ssh_bench.release("1.0.0"))
+    flood = (
+        "sh",
+        "-c",
+        "head -c 100000000 /dev/zero | tr '\\0' x; head -c 100000000 /dev/zero | tr '\\0' y >&2; exit 1",
+    )
+    check = HealthCheck(
+        command=flood, timeout=timedelta(seconds=60), **{**IMPATIENT, "progress_deadline": "60s", "interval": "60s"}
+    )
+    found = await provider.check_health(
+        Rollout(ssh_bench, generation=1).step("verify"), ssh_bench.release("1.0.0").ref, check
+    )
+    assert not found.healthy
+    assert len(found.detail) < 5000
+    await provider.disconnect()
+
+
+async def test_words_are_words_and_never_commands(ssh_bench: SshBench):
+    """Quotes, spaces, dollars, newlines and semicolons in a path, an argument and a rollout's name."""
+    root = ssh_bench.host.folder / "a 'b' \"c\" $(touch pwned) ; touch pwned `touch pwned` $HOME"
+    odd = "x'y\"z $(touch pwned)\n; touch pwned"
+    start = ["sh", "-c", 'printf %s "$1" >said; ' + START, "sh", odd]
+    provider = await connected(ssh_bench, root=str(root), start_command=start)
+    rollout = Rollout(ssh_bench, generation=1, rollout_id="r/1 $(touch pwned);'\"")
+    release = ssh_bench.release("1.0.0+build.7_x-y")
+    await rollout.deploy(provider, release)
+    assert (root / "said").read_text() == odd
+    state = await provider.inspect(ssh_bench.service)
+    assert (state.release, state.rollout_id) == (release.ref, rollout.rollout_id)
+    assert not list(ssh_bench.host.folder.rglob("pwned"))
+    await provider.rollback(Rollout(ssh_bench, generation=2).step("rollback"), None)
+    await provider.disconnect()
+
+
+# --- preflight ---
+
+
+async def test_preflight_tells_all_that_is_wrong_and_changes_nothing(ssh_bench: SshBench, tmp_path: Path):
+    only_tools(ssh_bench, tmp_path / "tools", "flock", without=("tar", "sha256sum"))
+    (ssh_bench.root / "current").mkdir(parents=True)
+    provider = await connected(ssh_bench)
+    with pytest.raises(PreflightFailed) as unfit:
+        await provider.preflight(ssh_bench.release("1.0.0"))
+    told = str(unfit.value)
+    assert "tar is not installed" in told
+    assert "none of sha256sum, shasum and openssl" in told
+    assert "is not a link into" in told
+    assert [path.name for path in ssh_bench.root.iterdir()] == ["current"]
+    await provider.disconnect()
+
+
+async def test_what_was_there_before_us_is_never_taken_down(ssh_bench: SshBench):
+    by_hand = ssh_bench.root / "by-hand"
+    by_hand.mkdir(parents=True)
+    (ssh_bench.root / "current").symlink_to("by-hand")
+    provider = await connected(ssh_bench)
+    release = ssh_bench.release("1.0.0")
+    with pytest.raises(CommandFailed, match="move it away"):
+        await provider.activate(await staged(provider, ssh_bench, 1, "1.0.0"), release)
+    with pytest.raises(CommandFailed, match="move it away"):
+        await provider.rollback(Rollout(ssh_bench, generation=2).step("rollback"), None)
+    assert (ssh_bench.root / "current").readlink() == Path("by-hand")
+    await provider.disconnect()
+
+
+# --- the same, by hand ---
+
+
+async def staged(provider: BareMetalProvider, bench: SshBench, generation: int, version: str):
+    """Stage a release and give the step that activates it."""
+    rollout = Rollout(bench, generation=generation)
+    await provider.stage(rollout.step("stage"), bench.release(version))
+    return rollout.step("activate")
+
+
+async def upload(bench: SshBench, rollout: Rollout, release: Release) -> asyncssh.SSHClientProcess[bytes]:
+    """Begin to stage, up to where the host waits for the artifact."""
+    options = bench.provider()._options
+    connection = await asyncssh.connect(
+        bench.host.host, bench.host.port, username=bench.host.username, client_keys=[str(bench.key)],
+        known_hosts=str(bench.known_hosts), config=None, agent_path=None,
+    )  # fmt: skip
+    command = script.command_line(script.act("stage", options, rollout.step("stage"), release.ref))
+    process = await connection.create_process(command, encoding=None)
+    assert await process.stdout.readline() == b"fraisier send\n"
+    return process
+
+
+async def until(true) -> None:
+    """Wait until something is so."""
+    while not true():  # noqa: ASYNC110 (the host tells nobody)
+        await asyncio.sleep(0.02)
+
+
+async def until_serving(bench: SshBench, version: str) -> None:
+    while await bench.serving() != version:  # noqa: ASYNC110 (the service tells nobody)
+        await asyncio.sleep(0.05)
+
+
+def only_tools(bench: SshBench, folder: Path, *more: str, without: tuple[str, ...] = ()) -> None:
+    """Give the host's commands few tools, and of those that take locks only python3 and what is given."""
+    folder.mkdir()
+    basic = (
+        "sh awk cat cut date df env grep gzip head id ln ls mkdir mv ps readlink rm sed sha256sum sleep sync tail tar"
+    )
+    (folder / "python3").symlink_to(Path(sys.executable).resolve())
+    for tool in {*basic.split(), *more} - {*without, "python3"}:
+        (folder / tool).symlink_to(shutil.which(tool) or pytest.fail(f"no {tool} here"))
+    bench.host.environment["PATH"] = str(folder)
