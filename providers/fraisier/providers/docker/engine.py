@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import docker
+import docker.constants
 import docker.errors
 import docker.tls
 import requests
@@ -22,6 +23,7 @@ R = TypeVar("R")
 
 DEFAULT_ENGINE = "unix:///var/run/docker.sock"
 CALL_S = 60.0
+GRACE_S = 1.0
 CONFLICT, NOT_MODIFIED = 409, 304
 LOST = (requests.exceptions.ConnectionError, requests.exceptions.Timeout, ConnectionError, TimeoutError)
 TAIL_LINES = 20
@@ -56,7 +58,7 @@ class Engine:
             return
         seconds = self._options.connect_timeout.total_seconds()
         try:
-            self._api = await asyncio.wait_for(asyncio.to_thread(self._connect), seconds)
+            self._api = await asyncio.wait_for(asyncio.to_thread(self._connect, seconds), seconds + GRACE_S)
         except (
             docker.errors.DockerException,
             *LOST,
@@ -233,11 +235,23 @@ class Engine:
                 exit_status=None,
             ) from error
 
-    def _connect(self) -> docker.APIClient:
+    def _connect(self, seconds: float) -> docker.APIClient:
+        """Ask for the version first: an abandoned thread ends by itself, and the library's own way leaks its socket."""
+        socket = self.address.removeprefix("unix://")
+        if socket != self.address and not Path(socket).is_socket():
+            raise FileNotFoundError(f"there is no socket {socket}; is Docker running?")
+        asking = self._client(docker.constants.MINIMUM_DOCKER_API_VERSION, seconds)
+        try:
+            version = asking.version(api_version=False)["ApiVersion"]
+        finally:
+            asking.close()
+        return self._client(version, CALL_S)
+
+    def _client(self, version: str, seconds: float) -> docker.APIClient:
         return docker.APIClient(
             base_url=self.address,
-            version="auto",
-            timeout=CALL_S,
+            version=version,
+            timeout=seconds,
             tls=self._tls(),
             use_ssh_client=self.address.startswith("ssh://") and shutil.which("ssh") is not None,
         )

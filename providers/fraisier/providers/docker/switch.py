@@ -105,9 +105,11 @@ class Place:
         started = loop.time()
         deadline = started + self.options.step_timeout.total_seconds()
         while True:
-            state = (await self.engine.inspect(container))["State"]
+            inspected = await self.engine.inspect(container)
+            state = inspected["State"]
             health = (state.get("Health") or {}).get("Status")
-            if not state["Running"] or state.get("Restarting") or health == "unhealthy" or loop.time() > deadline:
+            died = not state["Running"] or state.get("Restarting") or inspected["RestartCount"] > 0
+            if died or health == "unhealthy" or loop.time() > deadline:
                 raise await self._broken(step, container, state)
             up = loop.time() - started >= self.options.settle.total_seconds()
             if health == "healthy" or (health in (None, "none") and up):
@@ -116,15 +118,14 @@ class Place:
 
     async def _broken(self, step: Step, container: str, state: dict[str, Any]) -> CommandFailed:
         tail = await self.engine.tail(container)
-        health = (state.get("Health") or {}).get("Status", "")
-        what = f"is {health}" if health == "unhealthy" else f"ended with status {state['ExitCode']}"
         await self.engine.stop(container)
+        ended = None if state["Running"] else int(state["ExitCode"])
         return CommandFailed(
-            f"{self.target}: the new container {what}; its last lines:\n{tail}",
+            f"{self.target}: the new container {_what_broke(state)}; its last lines:\n{tail}",
             target=self.target,
             step=step.name,
             command="start",
-            exit_status=state["ExitCode"],
+            exit_status=ended,
             tail=tail,
         )
 
@@ -132,3 +133,10 @@ class Place:
         for one in old:
             await self.engine.stop(one.id)
             await self.engine.rename(one.id, one.name + KEPT)
+
+
+def _what_broke(state: dict[str, Any]) -> str:
+    health = (state.get("Health") or {}).get("Status")
+    if not state["Running"]:
+        return f"ended with status {state['ExitCode']}"
+    return f"is {health}" if health in ("unhealthy", "starting") else "died, and the engine started it again"
