@@ -83,6 +83,7 @@ async def _docker() -> Finding:
     import docker  # noqa: PLC0415 (slow to import, and only asked here)
 
     def ask() -> str:
+        """The engine's version; blocking."""
         client = docker.from_env(timeout=5)
         try:
             return str(client.version()["Version"])

@@ -75,6 +75,7 @@ async def run_worker() -> None:
     async with connections(patient=True) as to:
 
         def make(name: str, options: dict[str, Any], region: str) -> Provider:
+            """A provider of any installed kind, on this worker's bus."""
             return load_provider(name)(config=options, event_bus=to.bus, region=region)  # type: ignore[call-arg]
 
         pool = ProviderPool(make)

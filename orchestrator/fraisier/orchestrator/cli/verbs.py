@@ -32,6 +32,7 @@ def _command(name: str) -> Callable[..., None]:
         by: By,
         reason: Annotated[str, typer.Option("--reason", "-r", help="Why; kept in the audit.")] = "",
     ) -> None:
+        """Send the verb; typer shows the help that was given with it."""
         run(_send(name, service, by, reason))
 
     return command

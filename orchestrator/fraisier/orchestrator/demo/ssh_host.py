@@ -153,14 +153,17 @@ class _Door(asyncssh.SSHServer):
         self._own: asyncssh.SSHServerConnection | None = None
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        """Count it."""
         self._own = conn
         self._all.add(conn)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (the library's argument)
+        """Count it no more."""
         if self._own is not None:
             self._all.discard(self._own)
 
     def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:  # noqa: ARG002
+        """Let a forwarded connection go to loopback only."""
         return dest_host in LOCAL
 
 
