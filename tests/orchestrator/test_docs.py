@@ -1,0 +1,33 @@
+"""What the documentation says is what the program does."""
+
+import re
+from pathlib import Path
+
+from fraisier.nats.streams import STREAMS
+from fraisier.orchestrator.client import load_checked
+from fraisier.orchestrator.errors import ExitCode
+from fraisier.providers.bare_metal.options import BareMetalOptions
+from fraisier.providers.docker.options import DockerOptions
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_example_manifest_is_good(tmp_path: Path) -> None:
+    (tmp_path / "dist").mkdir()
+    (tmp_path / "dist" / "api-2.0.0.tar.gz").write_bytes(b"x")
+    path = tmp_path / "rollout.yaml"
+    path.write_text((ROOT / "examples" / "rollout.yaml").read_text())
+    assert [wave.regions for wave in load_checked(path).waves] == [("us-east-1",), ("us-west-2", "eu-west-1")]
+
+
+def test_every_exit_code_is_in_the_table() -> None:
+    rows = re.findall(r"^\| (\d+) \| ([A-Z_]+) \|", (ROOT / "docs" / "cli.md").read_text(), re.MULTILINE)
+    assert {name: int(code) for code, name in rows} == {code.name: code.value for code in ExitCode}
+
+
+def test_every_provider_option_and_stream_is_named() -> None:
+    manifest = (ROOT / "docs" / "manifest.md").read_text()
+    for options in (BareMetalOptions, DockerOptions):
+        assert [name for name in options.model_fields if f"`{name}`" not in manifest] == []
+    events = (ROOT / "docs" / "events.md").read_text()
+    assert all(f"`{stream}`" in events for stream in STREAMS.values())
