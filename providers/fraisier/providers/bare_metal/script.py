@@ -11,8 +11,8 @@ from fraisier.providers.models import FencingToken, ReleaseRef, Step, TargetStat
 
 SCRIPT = (files(__package__) / "step.sh").read_text()
 
-LOCK_WAIT_S = 20
-"""How long a step waits for another one's lock, in seconds."""
+LOCK_SHARE = 0.2
+"""How much of its time a step may wait for the lock. Its holder lives, since the kernel frees a dead one's lock."""
 
 MINIMUM_FREE_KB = 64 * 1024
 """The free space without which a host is not fit to take any release, in KB."""
@@ -43,6 +43,7 @@ def look(verb: str, options: BareMetalOptions, service: str) -> list[str]:
 
 def act(verb: str, options: BareMetalOptions, step: Step, release: ReleaseRef | None) -> list[str]:
     """The arguments of a verb that changes the host."""
+    seconds = options.step_timeout.total_seconds()
     arguments = [
         *look(verb, options, step.service),
         f"step={quote(step.id, safe='')}",
@@ -52,8 +53,8 @@ def act(verb: str, options: BareMetalOptions, step: Step, release: ReleaseRef | 
         f"keep={options.keep_releases}",
         f"start={shlex.join(options.start_command or ())}",
         f"stop={shlex.join(options.stop_command or ())}",
-        f"lock_wait={LOCK_WAIT_S}",
-        f"time_limit={max(1, round(options.step_timeout.total_seconds()) - LOCK_WAIT_S)}",
+        f"lock_wait={max(1, int(seconds * LOCK_SHARE))}",
+        f"time_limit={max(1, int(seconds * (1 - LOCK_SHARE)))}",
     ]
     if release is not None:
         arguments += [
