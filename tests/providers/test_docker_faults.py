@@ -192,6 +192,16 @@ async def test_a_ghost_that_stops_the_old_one_late_stops_nothing_that_serves(doc
     await provider.disconnect()
 
 
+async def test_a_switch_that_ends_settles_the_unfinished_ones_before_it(docker_bench: DockerBench):
+    provider = await connected(docker_bench)
+    old = docker_bench.release("1.0.0")
+    await Rollout(docker_bench, generation=1).deploy(provider, old)
+    await claim(provider._engine, Rollout(docker_bench, generation=2).step("activate"), target="t1")
+    assert (await provider.rollback(Rollout(docker_bench, generation=3).step("rollback"), old.ref)).changed
+    assert not (await provider.stage(Rollout(docker_bench, generation=4).step("stage"), old)).changed
+    await provider.disconnect()
+
+
 async def test_a_ghost_that_claims_after_its_successor_is_refused_and_leaves_nothing(docker_bench: DockerBench):
     provider = await connected(docker_bench)
     await claim(provider._engine, Rollout(docker_bench, generation=2).step("rollback"), target="t1")

@@ -1,6 +1,7 @@
 """One HTTP probe, over whatever network reaches the target."""
 
 import asyncio
+import ssl
 
 import httpcore
 
@@ -27,7 +28,8 @@ async def ask(check: HealthCheck, *, version: str, network: httpcore.AsyncNetwor
     headers = [("User-Agent", "fraisier"), ("Connection", "close")]
     try:
         async with (
-            httpcore.AsyncConnectionPool(network_backend=network) as pool,
+            # The system's certificates, so that a company's own authority counts (or SSL_CERT_FILE's).
+            httpcore.AsyncConnectionPool(ssl_context=ssl.create_default_context(), network_backend=network) as pool,
             pool.stream("GET", check.http or "", headers=headers, extensions=limits) as response,
         ):
             return _judge(response.status, await _start_of(response), version if check.expect_version else "")

@@ -164,7 +164,10 @@ class _Door(asyncssh.SSHServer):
 
     def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:  # noqa: ARG002
         """Let a forwarded connection go to loopback only."""
-        return dest_host in LOCAL
+        if dest_host not in LOCAL:
+            # The code that OpenSSH gives, so that clients can tell a refusal from a closed port.
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, "only loopback is forwarded to")
+        return True
 
 
 async def _feed(process: asyncssh.SSHServerProcess[bytes], child: asyncio.subprocess.Process) -> None:
