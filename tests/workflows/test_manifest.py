@@ -114,7 +114,7 @@ def test_without_gates_every_targets_health_opens_the_way(manifest: Path) -> Non
         ("soak: 10m", "soak: 10", "rollout.yaml:4: waves.0.soak: 10 is not a duration"),
         ("soak: 10m", "soak: 10 minutes", "rollout.yaml:4: waves.0.soak: '10 minutes' is not a duration"),
         ("[us-east-1]", "[us-east-9]", "rollout.yaml:4: waves.0.regions.0: unknown region us-east-9; known: us-east-1"),
-        ("[us-east-1]", "[]", "rollout.yaml:4: waves.0.regions:"),
+        ("[us-east-1]", "[]", "rollout.yaml:4: waves.0.regions: must not be empty"),
         ("us-west-2, eu-west-1]", "us-west-2]", "rollout.yaml:24: regions.eu-west-1: is in no wave"),
         ("[us-west-2, eu-west-1]", "[us-west-2, us-west-2, eu-west-1]", "waves: region us-west-2 stands in 2 places"),
         ("targets: [{host: d.example}]", "targets: []", "rollout.yaml:22: regions.us-west-2.targets:"),

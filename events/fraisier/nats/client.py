@@ -137,7 +137,8 @@ class NatsClient:
         logger.warning("NATS: %s", self.last_error)
 
     async def _on_disconnected(self) -> None:
-        logger.warning("NATS connection lost")
+        if self._connection is not None:  # else it was us who closed it
+            logger.warning("NATS connection lost")
 
     async def _on_reconnected(self) -> None:
         self._watch_silence()

@@ -60,9 +60,10 @@ def list_rollouts(output: Output = "table") -> None:
 
 
 async def _start(path: Path, by: str, *, watch: bool) -> ExitCode:
-    from fraisier.orchestrator.client import FraisierClient  # noqa: PLC0415
+    from fraisier.orchestrator.client import FraisierClient, load_checked  # noqa: PLC0415
     from fraisier.orchestrator.connections import connections  # noqa: PLC0415
 
+    load_checked(path)  # a bad manifest is refused before anybody is asked
     async with connections() as to:
         client = FraisierClient(to)
         handle = await client.start(path, actor=by)

@@ -79,13 +79,18 @@ def problems_of(
         model: the validated model, for the nearest right key; by default the manifest's own.
     """
     found = []
-    for one in error.errors(include_url=False):
+    errors = error.errors(include_url=False)
+    for one in errors:
+        if one["type"] == "too_short" and any(_inside(other["loc"], one["loc"]) for other in errors):
+            continue  # counted too short only because what is inside is wrong
         location = below + _in_tree(one["loc"])
         message = one["msg"].removeprefix("Value error, ")
         if one["type"] == "extra_forbidden":
             message = f"unknown key{_nearest(str(location[-1]), model)}"
         elif one["type"] == "missing":
             message = "is missing"
+        elif one["type"] == "too_short":
+            message = "must not be empty"
         found.append(Problem(".".join(map(str, location)), message, line_of(tree, location)))
     return found
 
@@ -110,6 +115,10 @@ def _in_tree(location: Location) -> Location:
     # pydantic names the branch of a union and a mapping's bad key; neither is a key of the file.
     noise = ("[key]", "function-", "literal[", "constrained-")
     return tuple(key for key in location if not (isinstance(key, str) and key.lower().startswith(noise)))
+
+
+def _inside(location: Location, outer: Location) -> bool:
+    return len(location) > len(outer) and location[: len(outer)] == outer
 
 
 def _nearest(key: str, model: type[BaseModel] | None) -> str:
