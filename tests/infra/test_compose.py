@@ -1,11 +1,13 @@
 """docker-compose.yml brought up for real: with the public images, or stand-ins of the same names."""
 
 import asyncio
+import json
 import os
 import re
 import secrets
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +20,15 @@ from temporalio.client import Client
 from fraisier.orchestrator.launcher import find_server
 from fraisier.orchestrator.stack.ports import free_ports
 from tests.support.docker_engine import Engine
+from tests.support.releases import MakeRelease
 from tests.support.stand_ins import CERTIFICATES, NATS, NATS_BOX, PYTHON, TEMPORAL, public_images
+from tests.support.systemd_hosts import SystemdHost
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("events", "providers", "workflows", "orchestrator", "infra")
+WORKER_UID = 1000
 PORTS = ("NATS_PORT", "NATS_MONITOR_PORT", "TEMPORAL_PORT", "TEMPORAL_UI_PORT")
 
 
@@ -68,6 +73,23 @@ def compose(docker_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> 
     label = f"label=com.docker.compose.project={compose.env['COMPOSE_PROJECT_NAME']}"
     for listing in (("ps", "--all"), ("volume", "ls"), ("network", "ls")):
         assert docker_engine.run(*listing, "--quiet", "--filter", label) == ""
+
+
+@pytest.fixture(scope="module")
+def deployer(systemd_hosts: list[SystemdHost], compose: Compose, docker_engine: Engine) -> Iterator[SystemdHost]:
+    """A host that the worker's container reaches by name, and the folder with the keys that open it."""
+    host = systemd_hosts[0]
+    network = f"{compose.env['COMPOSE_PROJECT_NAME']}_default"
+    docker_engine.run("network", "connect", "--alias", "a.example", network, host.container)
+    keys = compose.folder / "ssh"
+    keys.mkdir()
+    shutil.copy(host.key_path, keys / "id_ed25519")
+    kind, key = host.run("cat", "/etc/ssh/ssh_host_ed25519_key.pub").split()[:2]
+    (keys / "known_hosts").write_text(f"a.example {kind} {key}\n")
+    for path in (keys, *keys.iterdir()):
+        os.chown(path, WORKER_UID, WORKER_UID)
+    yield host
+    docker_engine.run("network", "disconnect", network, host.container)
 
 
 def _copy_project(folder: Path) -> None:
@@ -137,3 +159,39 @@ def test_the_worker_image_has_the_product_and_no_tools(compose: Compose, docker_
         "run", "--rm", "--entrypoint", "python3", image, "-c", f"{asked}; print(os.getuid(), found.find_spec('pytest'))"
     )
     assert told == "1000 None\n"
+
+
+async def test_the_worker_registers_and_a_rollout_runs(
+    compose: Compose, deployer: SystemdHost, make_release: MakeRelease, tmp_path: Path
+):
+    deployer.run("find", "/opt/api", "-mindepth", "1", "-delete")
+    compose.run("up", "--detach", "--build", "--wait", "fraisier")
+    manifest = {
+        "service": "api",
+        "release": {"version": "1.0.0", "artifact": make_release("1.0.0").name},
+        "waves": [{"regions": ["here"]}],
+        "regions": {
+            "here": {
+                "provider": "bare_metal",
+                "username": deployer.username,
+                "service_unit": "api.service",
+                "sudo": True,
+                "targets": [{"host": "a.example"}],
+                "health": {"http": "http://127.0.0.1:8080/health", "interval": "200ms"},
+            }
+        },
+    }
+    (tmp_path / "rollout.yaml").write_text(json.dumps(manifest))
+    reach = {
+        "NATS_SERVERS": f"nats://127.0.0.1:{compose.env['NATS_PORT']}",
+        "NATS_USERNAME": compose.env["NATS_USERNAME"],
+        "NATS_PASSWORD": compose.env["NATS_PASSWORD"],
+        "TEMPORAL_ADDRESS": f"127.0.0.1:{compose.env['TEMPORAL_PORT']}",
+    }
+    command = [sys.executable, "-m", "fraisier.orchestrator", "rollout", "start", "rollout.yaml"]
+    done = await asyncio.to_thread(
+        subprocess.run, command, cwd=tmp_path, env=os.environ | reach, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr + compose.run("logs", "fraisier")
+    assert "api 1.0.0 runs in every region" in done.stdout
+    assert deployer.run("curl", "-s", "http://127.0.0.1:8080/health") == "1.0.0"
