@@ -12,6 +12,7 @@ from fraisier.nats.errors import (
     PermissionDenied,
     StreamDrift,
     StreamLimitExceeded,
+    WebhookRefused,
 )
 from fraisier.nats.events import (
     DatabaseEvents,
@@ -53,6 +54,7 @@ __all__ = [
     "StoredEvent",
     "StreamDrift",
     "StreamLimitExceeded",
+    "WebhookRefused",
     "derived_event_id",
     "get_nats_config",
     "get_subscriber_registry",

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -11,7 +11,14 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 DOTENV = Path(".env")
 
 _SETTINGS = SettingsConfigDict(
-    env_file=DOTENV, env_file_encoding="utf-8", extra="ignore", frozen=True, case_sensitive=False, populate_by_name=True
+    env_file=DOTENV,
+    env_file_encoding="utf-8",
+    env_ignore_empty=True,
+    extra="ignore",
+    frozen=True,
+    case_sensitive=False,
+    populate_by_name=True,
+    hide_input_in_errors=True,
 )
 
 
@@ -103,14 +110,34 @@ class StreamConfig(BaseSettings):
 
 
 class HandlerConfig(BaseSettings):
-    """Which handlers run, and how much is logged."""
+    """Which handlers run, and how much is logged.
+
+    Attributes:
+        webhook_notifications: ``ENABLE_WEBHOOK_NOTIFICATIONS``.
+        metrics_recording: ``ENABLE_METRICS_RECORDING``.
+        event_logging: ``ENABLE_EVENT_LOGGING``.
+        log_level: ``FRAISIER_LOG_LEVEL``.
+        webhook_url: ``WEBHOOK_URL``; shown by no repr, for whoever knows a chat's webhook may post to it.
+        webhook_secret: ``WEBHOOK_SECRET``, signs the body (Standard Webhooks).
+        webhook_format: ``WEBHOOK_FORMAT``.
+    """
 
     model_config = _SETTINGS
 
     webhook_notifications: bool = Field(default=True, validation_alias="ENABLE_WEBHOOK_NOTIFICATIONS")
     metrics_recording: bool = Field(default=True, validation_alias="ENABLE_METRICS_RECORDING")
     event_logging: bool = Field(default=True, validation_alias="ENABLE_EVENT_LOGGING")
-    log_level: str = Field(default="INFO", validation_alias="FRAISIER_LOG_LEVEL")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", validation_alias="FRAISIER_LOG_LEVEL"
+    )
+    webhook_url: SecretStr | None = Field(default=None, validation_alias="WEBHOOK_URL")
+    webhook_secret: SecretStr | None = Field(default=None, validation_alias="WEBHOOK_SECRET")
+    webhook_format: Literal["json", "slack", "discord"] = Field(default="json", validation_alias="WEBHOOK_FORMAT")
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: Any) -> Any:
+        return value.upper() if isinstance(value, str) else value
 
 
 class NatsConfig(BaseModel):

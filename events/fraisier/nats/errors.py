@@ -7,7 +7,8 @@
     ├── EventConflict        another event is stored under the same ID
     ├── PermissionDenied     the server refuses this user the subject
     ├── StreamLimitExceeded  a stream is full; nothing is dropped, nothing more is taken
-    └── StreamDrift          a stream is not as configured
+    ├── StreamDrift          a stream is not as configured
+    └── WebhookRefused       a webhook did not take a notification
     ConnectionError (the builtin)
     └── NatsConnectionError  no server answered
 """
@@ -46,6 +47,10 @@ class StreamLimitExceeded(EventError):
 
 class StreamDrift(EventError):
     """A stream exists and cannot be made as configured."""
+
+
+class WebhookRefused(EventError):
+    """A webhook did not take a notification."""
 
 
 class NatsConnectionError(ConnectionError):

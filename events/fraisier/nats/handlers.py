@@ -1,23 +1,26 @@
-"""Handlers for every day: log, notify, count."""
+"""Handlers for every day: log, notify, count. Their switches are read once a process."""
 
-import asyncio
+import functools
 import logging
-import os
-from collections import Counter
 from collections.abc import Callable
-
-import httpx
 
 from fraisier.nats.config import HandlerConfig
 from fraisier.nats.events import Event
+from fraisier.nats.metrics import DURATION, EVENTS
+from fraisier.nats.webhook import post
 
 logger = logging.getLogger("fraisier.events")
 
-WEBHOOK_TIMEOUT_S = 10.0
-WEBHOOK_ATTEMPTS = 3
 
-recorded: Counter[tuple[str, str, str]] = Counter()
-"""What the metric recorders counted, by event type, region and service."""
+@functools.cache
+def handler_config() -> HandlerConfig:
+    """The handlers' configuration, read from the environment when it is first asked for."""
+    return HandlerConfig()
+
+
+@functools.cache
+def _warn_of_no_webhook() -> None:
+    logger.warning("WEBHOOK_URL is not set: failures are notified to nobody")
 
 
 class EventHandlers:
@@ -26,7 +29,7 @@ class EventHandlers:
     @staticmethod
     def log_event(event: Event) -> None:
         """Log the event in one line, unless ``ENABLE_EVENT_LOGGING`` is off."""
-        if HandlerConfig().event_logging:
+        if handler_config().event_logging:
             logger.info(
                 "%s region=%s service=%s deployment=%s target=%s",
                 event.event_type,
@@ -43,32 +46,31 @@ class EventHandlers:
         Events that tell of no failure are left alone.
 
         Raises:
-            httpx.HTTPError: the webhook did not take it after three attempts.
+            WebhookRefused: the webhook did not take it.
         """
-        url = os.environ.get("WEBHOOK_URL")
-        failure = event.event_type.endswith(("failed", "timeout", "rolled_back"))
-        if not failure or not url or not HandlerConfig().webhook_notifications:
+        config = handler_config()
+        if not config.webhook_notifications or not event.event_type.endswith(("failed", "timeout", "rolled_back")):
             return
-        async with httpx.AsyncClient(timeout=WEBHOOK_TIMEOUT_S) as client:
-            for attempt in range(1, WEBHOOK_ATTEMPTS + 1):
-                try:
-                    answer = await client.post(
-                        url, content=event.to_json(), headers={"Content-Type": "application/cloudevents+json"}
-                    )
-                    answer.raise_for_status()
-                except httpx.HTTPError:
-                    if attempt == WEBHOOK_ATTEMPTS:
-                        raise
-                    await asyncio.sleep(attempt)
-                else:
-                    return
+        if config.webhook_url is None:
+            _warn_of_no_webhook()
+            return
+        await post(event, config)
 
     @staticmethod
     def create_metric_recorder(event_type: str) -> Callable[[Event], None]:
-        """A handler that counts events of a type, unless ``ENABLE_METRICS_RECORDING`` is off."""
+        """A handler that counts events of a type in Prometheus, unless ``ENABLE_METRICS_RECORDING`` is off.
+
+        It also records their ``data["duration_s"]``. An event that comes twice counts twice.
+        """
+        wanted = str(event_type)
 
         def record(event: Event) -> None:
-            if event.event_type == event_type and HandlerConfig().metrics_recording:
-                recorded[event.event_type, event.region, event.service] += 1
+            if event.event_type != wanted or not handler_config().metrics_recording:
+                return
+            labels = (event.event_type, event.region, event.service)
+            EVENTS.labels(*labels).inc()
+            duration = event.data.get("duration_s")
+            if isinstance(duration, (int, float)):
+                DURATION.labels(*labels).observe(duration)
 
         return record

@@ -1,0 +1,91 @@
+"""Webhooks: generic CloudEvents JSON, Slack and Discord; signed and retried."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from fraisier.nats.config import HandlerConfig
+from fraisier.nats.errors import WebhookRefused
+from fraisier.nats.events import Event
+
+TIMEOUT_S = 10.0
+ATTEMPTS = 3
+FIRST_WAIT_S = 0.5
+
+_WORTH_ANOTHER_TRY = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+async def post(event: Event, config: HandlerConfig) -> None:
+    """Post the event to the configured webhook.
+
+    Args:
+        event: what to tell.
+        config: has a `webhook_url`.
+
+    Raises:
+        WebhookRefused: it was refused, or not taken in three attempts. The message names the host alone, for the
+            path of a Slack or Discord webhook is its password.
+    """
+    url = config.webhook_url.get_secret_value() if config.webhook_url else ""
+    secret = config.webhook_secret.get_secret_value() if config.webhook_secret else ""
+    body = json.dumps(_SHAPES[config.webhook_format](event)).encode()
+    why = ""
+    async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(FIRST_WAIT_S * 2 ** (attempt - 1))
+            try:
+                answer = await client.post(url, content=body, headers=_headers(event, body, secret))
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                why = type(error).__name__
+                continue
+            if answer.is_success:
+                return
+            why = f"HTTP {answer.status_code}"
+            if answer.status_code not in _WORTH_ANOTHER_TRY:
+                break
+    raise WebhookRefused(f"the webhook at {urlsplit(url).hostname} did not take {event.event_type}: {why}")
+
+
+def _headers(event: Event, body: bytes, secret: str) -> dict[str, str]:
+    """Headers of the Standard Webhooks specification; the ID lets the receiver drop what it has already."""
+    now = str(int(time.time()))
+    headers = {"Content-Type": "application/json", "webhook-id": event.event_id, "webhook-timestamp": now}
+    if secret:
+        signed = b".".join((event.event_id.encode(), now.encode(), body))
+        digest = hmac.new(secret.encode(), signed, hashlib.sha256).digest()
+        headers["webhook-signature"] = "v1," + base64.b64encode(digest).decode()
+    return headers
+
+
+def _sentence(event: Event) -> str:
+    target = f" on {event.target}" if event.target else ""
+    reason = event.data.get("reason") or event.data.get("error") or event.data.get("detail")
+    why = f": {reason}" if reason else ""
+    return f"{event.event_type}: {event.service} in {event.region}{target} ({event.deployment_id}){why}"
+
+
+def _generic(event: Event) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(event.to_json())
+    return body
+
+
+def _slack(event: Event) -> dict[str, Any]:
+    # Slack reads <…> and & as markup.
+    text = _sentence(event).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return {"text": text}
+
+
+def _discord(event: Event) -> dict[str, Any]:
+    # 2,000 characters is Discord's limit; no event may ping people.
+    return {"content": _sentence(event)[:2000], "allowed_mentions": {"parse": []}}
+
+
+_SHAPES = {"json": _generic, "slack": _slack, "discord": _discord}
