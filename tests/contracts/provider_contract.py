@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Protocol
 
 import pytest
 
@@ -11,63 +10,8 @@ from fraisier.nats import NatsClient, NatsEventBus
 from fraisier.orchestrator.stack import LocalStack
 from fraisier.providers.base import Provider
 from fraisier.providers.errors import ReleaseMissing, StaleToken
-from fraisier.providers.models import FencingToken, HealthCheck, Release, ReleaseRef, Step
-
-ORDINALS = {"stage": 1, "activate": 2, "health": 3, "prune": 4, "rollback": 1, "verify": 2}
-QUICK = {"interval": timedelta(milliseconds=100), "progress_deadline": timedelta(seconds=5), "healthy_after": 2}
-IMPATIENT = {**QUICK, "progress_deadline": timedelta(seconds=1)}
-
-
-class Bench(Protocol):
-    """A target of its own for one test, with nothing deployed, that can be asked for the truth."""
-
-    service: str
-    url: str
-    """Where the service answers with its version, as seen from the target."""
-    silent_url: str
-    """Where nothing answers, as seen from the target."""
-
-    def provider(self, event_bus: NatsEventBus | None = None) -> Provider:
-        """A new provider for the target, not connected."""
-        ...
-
-    def release(self, version: str, *, healthy: bool = True) -> Release:
-        """A release that serves its version; one that is not healthy answers with an error."""
-        ...
-
-    async def serving(self) -> str:
-        """What the service itself answers, or nothing when none does."""
-        ...
-
-    async def instance(self) -> str:
-        """Which run of the service it is: another one after each start."""
-        ...
-
-
-class Rollout:
-    """Makes the steps of one rollout, as a workflow would."""
-
-    def __init__(self, bench: Bench, *, generation: int, rollout_id: str = "r1") -> None:
-        self.bench = bench
-        self.generation = generation
-        self.rollout_id = rollout_id
-
-    def step(self, name: str, attempt: int = 1) -> Step:
-        return Step(
-            rollout_id=self.rollout_id,
-            service=self.bench.service,
-            region="test",
-            target="t1",
-            name=name,
-            token=FencingToken(generation=self.generation, ordinal=ORDINALS[name], attempt=attempt),
-        )
-
-    async def deploy(self, provider: Provider, release: Release) -> None:
-        await provider.stage(self.step("stage"), release)
-        await provider.activate(self.step("activate"), release)
-        check = HealthCheck(http=self.bench.url, **QUICK)
-        health = await provider.check_health(self.step("health"), release.ref, check)
-        assert health.healthy, health.detail
+from fraisier.providers.models import HealthCheck, ReleaseRef
+from tests.contracts.rollout import IMPATIENT, QUICK, Bench, Rollout
 
 
 class ProviderContract:

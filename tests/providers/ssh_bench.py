@@ -28,7 +28,7 @@ def free_port() -> int:
 
 
 class SshBench:
-    """See `tests.contracts.provider_contract.Bench`."""
+    """See `tests.contracts.rollout.Bench`."""
 
     service = "api"
 

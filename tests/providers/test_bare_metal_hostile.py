@@ -1,21 +1,14 @@
-"""Bare metal against hosts that misbehave: keys, cut connections, ghosts, locks, hostile words and endless output."""
+"""Bare metal against hosts that misbehave: keys, cut connections, hostile words, endless output."""
 
 import asyncio
-import fcntl
 import re
-import shutil
 import socket
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
-import asyncssh
 import pytest
 
 from fraisier.orchestrator.demo.ssh_host import make_key
-from fraisier.providers.bare_metal import BareMetalProvider, script
 from fraisier.providers.errors import (
     AuthenticationFailed,
     CommandFailed,
@@ -23,18 +16,11 @@ from fraisier.providers.errors import (
     ConnectFailed,
     HostKeyRejected,
     PreflightFailed,
-    TargetBusy,
 )
-from fraisier.providers.models import HealthCheck, Release
-from tests.contracts.provider_contract import IMPATIENT, QUICK, Rollout
+from fraisier.providers.models import HealthCheck
+from tests.contracts.rollout import IMPATIENT, QUICK, Rollout
+from tests.providers.by_hand import connected, only_tools, staged, until, uploading
 from tests.providers.ssh_bench import START, SshBench, free_port
-
-
-async def connected(bench: SshBench, **changed: object) -> BareMetalProvider:
-    provider = bench.provider(**changed)
-    await provider.connect()
-    return provider
-
 
 # --- who is let in, and who is believed ---
 
@@ -131,80 +117,6 @@ async def test_an_upload_that_breaks_off_leaves_nothing(ssh_bench: SshBench):
     assert not any((ssh_bench.root / "releases").iterdir())
     provider = await connected(ssh_bench)
     assert (await provider.stage(rollout.step("stage", attempt=2), release)).changed
-    await provider.disconnect()
-
-
-# --- ghosts and locks ---
-
-
-async def test_a_ghost_that_is_released_after_its_successor_is_refused(ssh_bench: SshBench):
-    release = ssh_bench.release("1.0.0")
-    provider = await connected(ssh_bench)
-    async with uploading(ssh_bench, Rollout(ssh_bench, generation=1), release) as ghost:
-        await Rollout(ssh_bench, generation=2, rollout_id="r2").deploy(provider, ssh_bench.release("2.0.0"))
-        before = ssh_bench.effects()
-        ghost.stdin.write(release.artifact.read_bytes())
-        ghost.stdin.write_eof()
-        done = await ghost.wait()
-    assert done.exit_status == 75, done.stderr
-    assert ssh_bench.effects() == before
-    assert len(list((ssh_bench.root / "releases").iterdir())) == 1
-    await provider.disconnect()
-
-
-async def test_the_lock_is_told_of_and_waited_for_only_so_long(ssh_bench: SshBench):
-    provider = await connected(ssh_bench, step_timeout="8s")
-    await Rollout(ssh_bench, generation=1).deploy(provider, ssh_bench.release("1.0.0"))
-    state = ssh_bench.root / ".fraisier"
-    (state / "holder").write_text("somebody's step")
-    with (state / "lock").open("a") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(TargetBusy, match="somebody's step") as busy:
-            await provider.rollback(Rollout(ssh_bench, generation=2).step("rollback"), None)
-    assert busy.value.retryable
-    assert (await provider.rollback(Rollout(ssh_bench, generation=2).step("rollback"), None)).changed
-    await provider.disconnect()
-
-
-async def test_a_running_service_does_not_hold_the_lock(ssh_bench: SshBench):
-    provider = await connected(ssh_bench)
-    await Rollout(ssh_bench, generation=1).deploy(provider, ssh_bench.release("1.0.0"))
-    with (ssh_bench.root / ".fraisier" / "lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    await provider.disconnect()
-
-
-async def test_a_step_killed_half_way_is_done_again_by_its_retry(ssh_bench: SshBench):
-    """Killed between the switch of the link and the start: the link alone does not count as done."""
-    kill = ["sh", "-c", r"kill -9 $(sed 's/.*process //' .fraisier/holder)"]
-    rollout, release = Rollout(ssh_bench, generation=1), ssh_bench.release("1.0.0")
-    dying = await connected(ssh_bench, start_command=kill)
-    await dying.stage(rollout.step("stage"), release)
-    with pytest.raises(CommandUnknown, match="broke off with status 137"):
-        await dying.activate(rollout.step("activate"), release)
-    await dying.disconnect()
-    assert (ssh_bench.root / "current").is_symlink()
-    provider = await connected(ssh_bench)
-    assert (await provider.inspect(ssh_bench.service)).since is None
-    assert (await provider.activate(rollout.step("activate", attempt=2), release)).changed
-    await until_serving(ssh_bench, "1.0.0")
-    await provider.disconnect()
-
-
-@pytest.mark.parametrize("taker", ["flock", "perl", "python3"])
-async def test_each_way_to_take_the_lock_excludes(ssh_bench: SshBench, tmp_path: Path, taker: str):
-    """Hosts differ in their tools: macOS has no flock, a small Linux no perl."""
-    only_tools(ssh_bench, tmp_path / "tools", taker)
-    provider = await connected(ssh_bench)
-    release = ssh_bench.release("1.0.0")
-    await provider.preflight(release)
-    await Rollout(ssh_bench, generation=1).deploy(provider, release)
-    with (ssh_bench.root / ".fraisier" / "lock").open("a") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        back = asyncio.create_task(provider.rollback(Rollout(ssh_bench, generation=2).step("rollback"), None))
-        await asyncio.wait({back}, timeout=1.5)
-        assert not back.done()
-    assert (await back).changed
     await provider.disconnect()
 
 
@@ -313,52 +225,3 @@ async def test_what_was_there_before_us_is_never_taken_down(ssh_bench: SshBench)
         await provider.rollback(Rollout(ssh_bench, generation=2).step("rollback"), None)
     assert (ssh_bench.root / "current").readlink() == Path("by-hand")
     await provider.disconnect()
-
-
-# --- the same, by hand ---
-
-
-async def staged(provider: BareMetalProvider, bench: SshBench, generation: int, version: str):
-    """Stage a release and give the step that activates it."""
-    rollout = Rollout(bench, generation=generation)
-    await provider.stage(rollout.step("stage"), bench.release(version))
-    return rollout.step("activate")
-
-
-@asynccontextmanager
-async def uploading(
-    bench: SshBench, rollout: Rollout, release: Release
-) -> AsyncIterator[asyncssh.SSHClientProcess[bytes]]:
-    """Begin to stage, up to where the host waits for the artifact."""
-    options = bench.provider()._options
-    command = script.command_line(script.act("stage", options, rollout.step("stage"), release.ref))
-    async with asyncssh.connect(
-        bench.host.host, bench.host.port, username=bench.host.username, client_keys=[str(bench.key)],
-        known_hosts=str(bench.known_hosts), config=None, agent_path=None,
-    ) as connection:  # fmt: skip
-        process = await connection.create_process(command, encoding=None)
-        assert await process.stdout.readline() == b"fraisier send\n"
-        yield process
-
-
-async def until(true) -> None:
-    """Wait until something is so."""
-    while not true():  # noqa: ASYNC110 (the host tells nobody)
-        await asyncio.sleep(0.02)
-
-
-async def until_serving(bench: SshBench, version: str) -> None:
-    while await bench.serving() != version:  # noqa: ASYNC110 (the service tells nobody)
-        await asyncio.sleep(0.05)
-
-
-def only_tools(bench: SshBench, folder: Path, *more: str, without: tuple[str, ...] = ()) -> None:
-    """Give the host's commands few tools, and of those that take locks only python3 and what is given."""
-    folder.mkdir()
-    basic = (
-        "sh awk cat cut date df env grep gzip head id ln ls mkdir mv ps readlink rm sed sha256sum sleep sync tail tar"
-    )
-    (folder / "python3").symlink_to(Path(sys.executable).resolve())
-    for tool in {*basic.split(), *more} - {*without, "python3"}:
-        (folder / tool).symlink_to(shutil.which(tool) or pytest.fail(f"no {tool} here"))
-    bench.host.environment["PATH"] = str(folder)

@@ -12,7 +12,7 @@ import pytest
 from fraisier.providers.bare_metal import BareMetalProvider
 from fraisier.providers.errors import CommandFailed, CommandUnknown, PreflightFailed
 from fraisier.providers.models import HealthCheck, Release
-from tests.contracts.provider_contract import QUICK, Rollout
+from tests.contracts.rollout import QUICK, Rollout
 from tests.providers.systemd_bench import SystemdBench
 from tests.support.releases import digest_of
 from tests.support.systemd_hosts import SystemdHost

@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 from fraisier.providers.bare_metal.options import BareMetalOptions
 from fraisier.providers.models import FencingToken, ReleaseRef, Step, TargetState
 
-SCRIPT = (files(__package__) / "step.sh").read_text()
+SCRIPT = "\n".join((files(__package__) / part).read_text() for part in ("ground.sh", "step.sh"))
 
 LOCK_SHARE = 0.2
 """How much of its time a step may wait for the lock. Its holder lives, since the kernel frees a dead one's lock."""
