@@ -145,6 +145,19 @@ async def test_a_failed_region_is_tried_again_on_retry(harness: Harness) -> None
     assert set(harness.world.versions().values()) == {"2.0.0"}
 
 
+async def test_skip_goes_on_without_the_region_that_failed_and_no_gate_asks_for_it(harness: Harness) -> None:
+    harness.world.unhealthy.add(("b1", "2.0.0"))
+    handle = await harness.start(make_plan(["a", "b"], ["c"], decision_timeout=300))
+    await harness.until(handle, phase=RolloutPhase.DECISION)
+    await handle.signal(RolloutWorkflow.skip)
+    result = await harness.finish(handle)
+    assert (result.phase, result.regions) == (
+        RolloutPhase.SUCCEEDED,
+        {"a": "succeeded", "b": "rolled_back", "c": "succeeded"},
+    )
+    assert harness.world.versions() == {"a1": "2.0.0", "b1": "1.0.0", "c1": "2.0.0"}
+
+
 @pytest.mark.parametrize(
     ("on_failure", "phase", "new"),
     [

@@ -147,7 +147,7 @@ class Evidence:
                     generation=self._state.generations[name],
                 )
                 for name in wave.regions
-                if name in self._state.generations
+                if name in self._state.generations and name not in self._state.skipped
             },
             after=self._wave_starts[wave.number][asked.event],
             seconds_left=seconds,

@@ -57,8 +57,8 @@ class RolloutWorkflow:
     @workflow.run
     async def run(self, order: RolloutInput) -> RolloutResult:
         """The story: forward, and back when it fails or when somebody asks."""
-        await self._evidence.announce("deployment.triggered", data={"actor": order.actor})
         try:
+            await self._evidence.announce("deployment.triggered", data={"actor": order.actor})
             await self._forward()
             self._end(RolloutPhase.SUCCEEDED)
         except RolloutFailed as failure:
@@ -170,6 +170,8 @@ class RolloutWorkflow:
             decision = await self._after_failure(wave, reason, tuple(failed))
             started = {report.region for report in reports}
             later = tuple(name for name in pending if name not in started)
+            if decision is Verb.SKIP:
+                self._state.skipped.update(failed)
             pending = (*failed, *later) if decision is Verb.RETRY else later
 
     async def _soak(self, wave: WavePlan) -> None:

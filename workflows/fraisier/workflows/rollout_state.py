@@ -15,6 +15,7 @@ class RolloutState:
         previous: by region and target, what ran there before the rollout.
         unfit: by region and target, why preflight refused it.
         touched: by region, the targets that a rollback must visit.
+        skipped: regions that somebody decided to go on without; gates do not ask for them.
         generations: by region, the fencing generation of its last forward run.
     """
 
@@ -23,6 +24,7 @@ class RolloutState:
         self.previous: dict[str, dict[str, ReleaseRef]] = {}
         self.unfit: dict[str, dict[str, str]] = {}
         self.touched: dict[str, tuple[str, ...]] = {}
+        self.skipped: set[str] = set()
         self.generations: dict[str, int] = {}
         self._regions = {
             name: RegionStatus(name=name, targets=len(region.targets)) for name, region in plan.regions.items()
