@@ -27,7 +27,7 @@ from fraisier.nats.events import (
 from fraisier.nats.generations import mint_generation
 from fraisier.nats.handlers import EventHandlers
 from fraisier.nats.provider import NatsEventProvider
-from fraisier.nats.subscribers import EventFilter, EventSubscriberRegistry, get_subscriber_registry
+from fraisier.nats.subscribers import EventFilter, EventSubscriberRegistry, HandlersFailed, get_subscriber_registry
 
 __all__ = [
     "Artifact",
@@ -42,6 +42,7 @@ __all__ = [
     "EventHandlers",
     "EventInvalid",
     "EventSubscriberRegistry",
+    "HandlersFailed",
     "HealthCheckEvents",
     "InvalidEvent",
     "MetricsEvents",

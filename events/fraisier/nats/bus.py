@@ -73,6 +73,13 @@ class NatsEventBus:
         self._ensured: object = None
         self._ensuring = asyncio.Lock()
 
+    @property
+    def streams(self) -> StreamConfig:
+        """The streams' configuration."""
+        if self._streams is None:
+            self._streams = StreamConfig()
+        return self._streams
+
     async def ensure_streams(self) -> None:
         """Create or update the four streams, once a connection.
 
@@ -81,7 +88,7 @@ class NatsEventBus:
         """
         async with self._ensuring:
             if self._ensured is not self.client.connection:
-                await ensure_streams(self._js, self._streams or StreamConfig())
+                await ensure_streams(self._js, self.streams)
                 self._ensured = self.client.connection
 
     async def publish_event(self, event: Event) -> StoredEvent:
@@ -284,13 +291,8 @@ class NatsEventBus:
 
 
 def _event_of(message: RawStreamMsg) -> Event | InvalidEvent:
-    """The message as an event, which must be what its subject says: the server permits subjects, not bodies."""
     subject, sequence = message.subject or "", message.seq or 0
     try:
-        event = Event.from_json(message.data or b"", sequence=sequence)
-        belongs = event.subject
+        return Event.from_message(subject, message.data or b"", sequence=sequence)
     except EventInvalid as error:
         return InvalidEvent(subject=subject, sequence=sequence, reason=str(error))
-    if belongs != subject:
-        return InvalidEvent(subject=subject, sequence=sequence, reason=f"the body belongs to {belongs}")
-    return event

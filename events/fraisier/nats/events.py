@@ -182,6 +182,18 @@ class Event(BaseModel):
             raise EventInvalid(f"not a CloudEvents body of ours: {type(error).__name__}: {error}") from error
         return event
 
+    @classmethod
+    def from_message(cls, subject: str, body: bytes, *, sequence: int) -> "Event":
+        """Read a message, whose body must be what its subject says: the server permits subjects, not bodies.
+
+        Raises:
+            EventInvalid: it is no event of ours, or another subject's.
+        """
+        event = cls.from_json(body, sequence=sequence)
+        if event.subject != subject:
+            raise EventInvalid(f"the body belongs to {event.subject}")
+        return event
+
     def claims(self) -> dict[str, Any]:
         """What two attempts at the same event must agree on."""
         steady = {key: value for key, value in json.loads(self.to_json())["data"].items() if key not in VOLATILE}

@@ -3,74 +3,50 @@
 import asyncio
 import functools
 import inspect
-import logging
 import uuid
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
-
-from pydantic import BaseModel, ConfigDict
+from typing import TYPE_CHECKING
 
 from fraisier.nats.events import Event
+from fraisier.nats.filters import EventFilter
+from fraisier.nats.handling import Handler, NotStarted, Subscription
 
 if TYPE_CHECKING:
     from fraisier.nats.bus import NatsEventBus
     from fraisier.nats.consumer import Consumers
 
-logger = logging.getLogger(__name__)
+__all__ = ["EventFilter", "EventSubscriberRegistry", "HandlersFailed", "get_subscriber_registry"]
 
-Handler = Callable[[Event], Any] | Callable[[Event], Awaitable[Any]]
-
-
-class EventFilter(BaseModel):
-    """Which events a handler wants. What is not given matches any; ``*`` and ``?`` are wildcards."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    event_type: str | None = None
-    service: str | None = None
-    region: str | None = None
-    deployment_id: str | None = None
-    target: str | None = None
-
-    def matches(self, event: Event) -> bool:
-        """Whether the event is wanted."""
-        wanted = self.model_dump(exclude_none=True)
-        return all(fnmatchcase(str(getattr(event, key) or ""), str(pattern)) for key, pattern in wanted.items())
-
-
-@dataclass(frozen=True)
-class Subscription:
-    """A registered handler."""
-
-    id: str
-    handler: Handler
-    event_filter: EventFilter
-    is_async: bool
-    retry_on_failure: bool
-    retry_count: int
-    retry_delay: float
+HANDLER_TIMEOUT_S = 60.0
 
 
 class HandlersFailed(Exception):
     """Some handlers of an event failed, after their retries; the others ran.
 
     Attributes:
-        errors: by subscription ID.
+        errors: by the handler's name.
     """
 
-    def __init__(self, errors: dict[str, Exception]) -> None:
+    def __init__(self, errors: dict[str, BaseException]) -> None:
         self.errors = errors
         super().__init__("; ".join(f"{name}: {type(error).__name__}: {error}" for name, error in errors.items()))
 
 
 class EventSubscriberRegistry:
-    """Handlers, and the loop that feeds them from the streams."""
+    """Handlers, and the loop that feeds them from the streams.
 
-    def __init__(self) -> None:
+    Every handler has a lane of its own: it gets the events of one rollout in their order and those of several
+    rollouts side by side, and one that is slow, raises or hangs delays nobody but itself.
+
+    Args:
+        handler_timeout: seconds that one call of a handler may take; a thread that is over it cannot be stopped
+            and is left alone.
+    """
+
+    def __init__(self, *, handler_timeout: float = HANDLER_TIMEOUT_S) -> None:
+        self._handler_timeout = handler_timeout
         self._subscriptions: dict[str, Subscription] = {}
         self._consumers: Consumers | None = None
+        self._stopping = False
 
     def register(
         self,
@@ -87,35 +63,39 @@ class EventSubscriberRegistry:
         Args:
             handler: a function of one event; a plain one runs in a thread, so that it stops nobody else.
             event_filter: which events it wants; all by default.
-            is_async: whether it is a coroutine function; found out by default.
+            is_async: whether its result is awaited, on the event loop; found out by default. Say True for a plain
+                function that returns a coroutine.
             retry_on_failure: whether it is called again when it raises.
             retry_count: how often at most.
             retry_delay: seconds before the first retry; doubled for each further one.
 
         Raises:
-            ValueError: `is_async` contradicts the handler, or a count or delay is negative.
+            ValueError: `is_async` is False for an async handler, or a count or delay is negative.
         """
-        really_async = _is_coroutine_function(handler)
-        if is_async is not None and is_async != really_async:
-            kind = "a coroutine function" if really_async else "a plain function"
-            raise ValueError(f"{handler!r} is {kind}: leave is_async out or set it to {really_async}")
+        coroutine = _is_coroutine_function(handler)
+        if coroutine and is_async is False:
+            raise ValueError(f"{handler!r} is an async handler: register it with is_async=True")
         if retry_count < 0 or retry_delay < 0:
             raise ValueError("retry_count and retry_delay must be 0 or more")
         subscription = Subscription(
             id=str(uuid.uuid4()),
             handler=handler,
             event_filter=event_filter or EventFilter(),
-            is_async=really_async,
+            is_async=coroutine or bool(is_async),
             retry_on_failure=retry_on_failure,
             retry_count=retry_count,
             retry_delay=retry_delay,
+            timeout=self._handler_timeout,
         )
         self._subscriptions[subscription.id] = subscription
         return subscription.id
 
     def unregister(self, subscription_id: str) -> bool:
-        """Remove a subscription; whether there was one."""
-        return self._subscriptions.pop(subscription_id, None) is not None
+        """Remove a subscription; whether there was one. What its handler has begun goes on to its end."""
+        subscription = self._subscriptions.pop(subscription_id, None)
+        if subscription is not None:
+            subscription.lane.close()
+        return subscription is not None
 
     def get_subscription_count(self) -> int:
         """How many handlers are registered."""
@@ -123,11 +103,7 @@ class EventSubscriberRegistry:
 
     def get_subscriptions_for_event_type(self, event_type: str) -> list[Subscription]:
         """The subscriptions that could want events of a type, whatever else they filter."""
-        return [
-            one
-            for one in self._subscriptions.values()
-            if one.event_filter.event_type is None or fnmatchcase(str(event_type), one.event_filter.event_type)
-        ]
+        return [one for one in self._subscriptions.values() if one.event_filter.may_want(event_type)]
 
     async def dispatch(self, event: Event) -> None:
         """Call every handler that wants the event, side by side, and wait for all of them.
@@ -136,11 +112,13 @@ class EventSubscriberRegistry:
             HandlersFailed: some failed after their retries; all were called.
         """
         wanted = [one for one in self._subscriptions.values() if one.event_filter.matches(event)]
-        results = await asyncio.gather(*(_call(one, event) for one in wanted), return_exceptions=True)
-        failed = {one.id: result for one, result in zip(wanted, results, strict=True) if isinstance(result, Exception)}
-        for result in results:
-            if isinstance(result, BaseException) and not isinstance(result, Exception):
-                raise result
+        tasks = [one.lane.submit(event, lambda: self._stopping) for one in wanted]
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        # A handler that ends by a cancellation of its own making has failed like any other.
+        failed = {one.name: why for one, why in zip(wanted, results, strict=True) if why is not None}
+        for why in failed.values():
+            if isinstance(why, NotStarted):
+                raise why
         if failed:
             raise HandlersFailed(failed)
 
@@ -158,14 +136,22 @@ class EventSubscriberRegistry:
 
         if self._consumers is not None:
             raise RuntimeError("the registry runs already; stop it first")
-        self._consumers = Consumers(event_bus, self.dispatch, durable=durable)
-        await self._consumers.start()
+        self._stopping = False
+        consumers = Consumers(event_bus, self.dispatch, durable=durable)
+        self._consumers = consumers
+        try:
+            await consumers.start()
+        except BaseException:
+            self._consumers = None
+            raise
 
     async def stop(self) -> None:
-        """Stop feeding; what is being handled is finished first. Idempotent."""
+        """Stop feeding. What is being handled is finished first, what only waits comes again later. Idempotent."""
         consumers, self._consumers = self._consumers, None
         if consumers is not None:
+            self._stopping = True
             await consumers.stop()
+            self._stopping = False
 
 
 @functools.cache
@@ -177,20 +163,3 @@ def get_subscriber_registry() -> EventSubscriberRegistry:
 def _is_coroutine_function(handler: Handler) -> bool:
     inner = handler.func if isinstance(handler, functools.partial) else handler
     return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(getattr(inner, "__call__", None))  # noqa: B004
-
-
-async def _call(subscription: Subscription, event: Event) -> None:
-    attempts = 1 + (subscription.retry_count if subscription.retry_on_failure else 0)
-    for attempt in range(1, attempts + 1):
-        try:
-            if subscription.is_async:
-                await subscription.handler(event)
-            else:
-                await asyncio.to_thread(subscription.handler, event)
-        except Exception:
-            logger.exception("handler %s failed on %s, attempt %d", subscription.id, event.event_type, attempt)
-            if attempt == attempts:
-                raise
-            await asyncio.sleep(subscription.retry_delay * 2 ** (attempt - 1))
-        else:
-            return
