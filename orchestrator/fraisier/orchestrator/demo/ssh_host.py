@@ -110,8 +110,9 @@ class SshHost:
         server, self._server = self._server, None
         if server is not None:
             server.close()
+        self.cut()  # first: from Python 3.12 on, a server is closed only when its connections are
+        if server is not None:
             await server.wait_closed()
-        self.cut()
 
     def cut(self) -> None:
         """Cut the connections that are open now."""
