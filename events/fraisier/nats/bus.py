@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import nats.errors
 from nats.js.api import RawStreamMsg
 from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
-from pydantic import BaseModel, ConfigDict
 
 from fraisier.nats.config import RegionalConfig, StreamConfig
 from fraisier.nats.errors import (
@@ -21,7 +20,7 @@ from fraisier.nats.errors import (
     PermissionDenied,
     StreamLimitExceeded,
 )
-from fraisier.nats.events import NO_SERVICE, Event, InvalidEvent, new_event
+from fraisier.nats.events import NO_SERVICE, Event, InvalidEvent, StoredEvent, new_event
 from fraisier.nats.streams import STREAMS, ensure_streams
 from fraisier.nats.subjects import split_type, subject_filter
 
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
     from nats.js import JetStreamContext
 
     from fraisier.nats.client import NatsClient
+
+__all__ = ["NatsEventBus", "StoredEvent"]
 
 logger = logging.getLogger(__name__)
 
@@ -41,22 +42,6 @@ _ALREADY_THERE = (10071, 10164)
 
 _LIMIT = 10077
 """JetStream's code for three different limits; only the description tells which."""
-
-
-class StoredEvent(BaseModel):
-    """Where an event lies.
-
-    Attributes:
-        stream: the stream's name.
-        sequence: its sequence there.
-        duplicate: whether it had been stored before this publish.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    stream: str
-    sequence: int
-    duplicate: bool = False
 
 
 class NatsEventBus:
@@ -88,7 +73,14 @@ class NatsEventBus:
         """
         async with self._ensuring:
             if self._ensured is not self.client.connection:
-                await ensure_streams(self._js, self.streams)
+                try:
+                    await ensure_streams(self._js, self.streams)
+                except (nats.errors.TimeoutError, asyncio.TimeoutError):
+                    refused = self.client.refusal("$JS.API.STREAM.")
+                    if refused is None:
+                        raise
+                    # A region's key may publish and no more: whoever set the server up made the streams.
+                    logger.warning("this NATS user may not look after the streams, they are taken as they are")
                 self._ensured = self.client.connection
 
     async def publish_event(self, event: Event) -> StoredEvent:
@@ -263,14 +255,14 @@ class NatsEventBus:
             )
         return StoredEvent(stream=STREAMS[event.domain], sequence=stored.sequence or 0, duplicate=True)
 
-    def _give_up_if_hopeless(self, error: Exception, subject: str) -> None:
-        refused = self.client.last_error
-        if "permissions violation" in refused.lower() and subject.lower() in refused.lower():
-            raise PermissionDenied(f"this NATS user may not publish to {subject}: {refused}") from error
+    def _give_up_if_hopeless(self, error: Exception, *subjects: str) -> None:
+        refused = self.client.refusal(*subjects)
+        if refused is not None:
+            raise PermissionDenied(f"this NATS user may not publish to {subjects[0]}: {refused}") from error
         if self.client.closed.is_set():
             raise NatsConnectionError(
-                f"the connection to NATS was closed for good: {refused or error}. Restart this process, or raise "
-                "NATS_MAX_RECONNECT_ATTEMPTS (-1 tries for ever)"
+                f"the connection to NATS was closed for good: {self.client.last_error or error}. "
+                "Restart this process, or raise NATS_MAX_RECONNECT_ATTEMPTS (-1 tries for ever)"
             ) from error
 
     async def _next(self, stream: str, subject: str, sequence: int) -> RawStreamMsg | None:
@@ -284,7 +276,7 @@ class NatsEventBus:
             except NatsConnectionError:
                 raise
             except (APIError, nats.errors.Error, asyncio.TimeoutError, OSError) as error:
-                self._give_up_if_hopeless(error, subject)
+                self._give_up_if_hopeless(error, f"$JS.API.STREAM.MSG.GET.{stream}", f"$JS.API.DIRECT.GET.{stream}")
                 logger.warning("reading %s waits for NATS: %s", stream, str(error) or type(error).__name__)
             await asyncio.sleep(wait)
             wait = min(wait * 2, LONGEST_WAIT_S)

@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+import re
 import socket
+import ssl
 from types import TracebackType
 from typing import Any
 
-import nats
 import nats.errors
 from nats.aio.client import Client
 from nats.js import JetStreamContext
@@ -14,6 +15,8 @@ from typing_extensions import Self
 
 from fraisier.nats.bus import NatsEventBus
 from fraisier.nats.errors import NatsConnectionError
+from fraisier.nats.metrics import CONNECTED, DISCONNECTS
+from fraisier.nats.tls import TlsOnlyClient
 
 __all__ = ["NatsClient", "NatsEventBus"]
 
@@ -23,6 +26,9 @@ PING_INTERVAL_S = 2
 PINGS_OUTSTANDING = 2
 USER_TIMEOUT_MS = 5000
 """How long sent bytes may stay unacknowledged before the kernel drops the connection: a silent network is noticed."""
+
+REFUSALS_KEPT = 100
+_REFUSED = re.compile(r'permissions violation for \w+ to "([^"]+)"', re.IGNORECASE)
 
 
 class NatsClient:
@@ -35,6 +41,14 @@ class NatsClient:
         timeout: seconds for connecting and for one request.
         max_reconnect_attempts: for each server; -1 for ever. After the last one the connection is closed for good.
         reconnect_time_wait: seconds between two attempts.
+        tls: the connection is encrypted, or there is none.
+        nkey_seed: of a user; instead of a password. Never logged.
+        credentials_file: a JWT and its seed.
+
+    Attributes:
+        closed: set when the connection is closed for good; nothing but `connect` brings it back.
+        last_error: the last trouble that the connection told of, for people to read.
+        losses: how often the connection was lost.
     """
 
     def __init__(
@@ -46,14 +60,30 @@ class NatsClient:
         timeout: float = 5,
         max_reconnect_attempts: int = 60,
         reconnect_time_wait: float = 2,
+        tls: ssl.SSLContext | None = None,
+        nkey_seed: str | None = None,
+        credentials_file: str | None = None,
     ) -> None:
         self.servers = servers or ["nats://localhost:4222"]
         self.timeout = timeout
         self.closed = asyncio.Event()
         self.last_error = ""
+        self.losses = 0
         self._connection: Client | None = None
-        self._credentials = {"user": username, "password": password} if username else {}
-        self._reconnect = {"max_reconnect_attempts": max_reconnect_attempts, "reconnect_time_wait": reconnect_time_wait}
+        self._up = False
+        self._refused: dict[str, str] = {}
+        self._tls = tls
+        self._options: dict[str, Any] = {
+            "user": username,
+            "password": password,
+            "nkeys_seed_str": nkey_seed,
+            "user_credentials": credentials_file,
+            "tls": tls,
+            # To nats-py 0 attempts mean no end of them.
+            "allow_reconnect": max_reconnect_attempts != 0,
+            "max_reconnect_attempts": max_reconnect_attempts,
+            "reconnect_time_wait": reconnect_time_wait,
+        }
 
     async def connect(self) -> None:
         """Connect. Idempotent.
@@ -65,11 +95,11 @@ class NatsClient:
             return
         self.closed.clear()
         try:
-            self._connection = await asyncio.wait_for(
-                nats.connect(
+            connection = TlsOnlyClient() if self._tls else Client()
+            await asyncio.wait_for(
+                connection.connect(
                     self.servers,
                     connect_timeout=int(self.timeout) or 1,
-                    allow_reconnect=True,
                     ping_interval=PING_INTERVAL_S,
                     max_outstanding_pings=PINGS_OUTSTANDING,
                     # A publish while disconnected fails at once instead of landing minutes later as a ghost.
@@ -78,8 +108,7 @@ class NatsClient:
                     disconnected_cb=self._on_disconnected,
                     reconnected_cb=self._on_reconnected,
                     closed_cb=self._on_closed,
-                    **self._credentials,
-                    **self._reconnect,
+                    **self._options,
                 ),
                 self.timeout,
             )
@@ -89,6 +118,8 @@ class NatsClient:
                 f"Failed to connect to NATS at {', '.join(map(_without_password, self.servers))}: {why}. "
                 "Is it running (fraisier doctor)? Check NATS_SERVERS, NATS_USERNAME and NATS_PASSWORD."
             ) from None
+        self._connection = connection
+        self._count(up=True)
         self._watch_silence()
 
     async def disconnect(self) -> None:
@@ -132,20 +163,46 @@ class NatsClient:
         """JetStream over this connection."""
         return self.connection.jetstream(timeout=self.timeout)
 
+    def refusal(self, *subjects: str) -> str | None:
+        """What the server said when it refused one of these subjects since the last call for it; None if it did not.
+
+        Args:
+            subjects: whole subjects, or beginnings of them.
+        """
+        for refused in list(self._refused):
+            if refused.startswith(tuple(subject.lower() for subject in subjects)):
+                return self._refused.pop(refused)
+        return None
+
     async def _on_error(self, error: Exception) -> None:
         self.last_error = str(error) or type(error).__name__
+        found = _REFUSED.search(self.last_error)
+        if found is not None:
+            self._refused[found[1].lower()] = self.last_error
+            while len(self._refused) > REFUSALS_KEPT:
+                del self._refused[next(iter(self._refused))]
         logger.warning("NATS: %s", self.last_error)
 
     async def _on_disconnected(self) -> None:
+        self._count(up=False)
         if self._connection is not None:  # else it was us who closed it
+            self.losses += 1
+            DISCONNECTS.inc()
             logger.warning("NATS connection lost")
 
     async def _on_reconnected(self) -> None:
+        self._count(up=True)
         self._watch_silence()
         logger.info("NATS connection is back")
 
     async def _on_closed(self) -> None:
+        self._count(up=False)
         self.closed.set()
+
+    def _count(self, *, up: bool) -> None:
+        if up != self._up:
+            CONNECTED.inc(1 if up else -1)
+        self._up = up
 
     def _watch_silence(self) -> None:
         transport: Any = getattr(self._connection, "_transport", None)

@@ -4,9 +4,24 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import nkeys
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from fraisier.nats.errors import ConfigInvalid
+from fraisier.nats.tls import tls_context
+
+__all__ = [
+    "ConfigInvalid",
+    "ConnectionConfig",
+    "HandlerConfig",
+    "NatsConfig",
+    "RegionalConfig",
+    "StreamConfig",
+    "get_nats_config",
+    "is_nats_enabled",
+]
 
 DOTENV = Path(".env")
 
@@ -38,6 +53,12 @@ class ConnectionConfig(BaseSettings):
         timeout: ``NATS_TIMEOUT``, seconds for connecting and for one request.
         max_reconnect_attempts: ``NATS_MAX_RECONNECT_ATTEMPTS``, for each server; -1 for ever.
         reconnect_time_wait: ``NATS_RECONNECT_TIME_WAIT``, seconds between two attempts.
+        tls_enabled: ``NATS_TLS_ENABLED``; a server without TLS is refused then.
+        tls_ca_file: ``NATS_TLS_CA_FILE``, who signed the server's certificate; the machine's authorities by default.
+        tls_cert_file: ``NATS_TLS_CERT_FILE``, the certificate that we show.
+        tls_key_file: ``NATS_TLS_KEY_FILE``, its key.
+        nkey_seed: ``NATS_NKEY_SEED``, in any case, such as ``NATS_NKey_SEED``; shown by no repr.
+        credentials_file: ``NATS_CREDENTIALS_FILE``, a JWT and its seed.
     """
 
     model_config = _SETTINGS
@@ -51,10 +72,37 @@ class ConnectionConfig(BaseSettings):
     max_reconnect_attempts: int = Field(default=60, validation_alias="NATS_MAX_RECONNECT_ATTEMPTS", ge=-1)
     reconnect_time_wait: float = Field(default=2, validation_alias="NATS_RECONNECT_TIME_WAIT", gt=0, le=300)
 
+    tls_enabled: bool = Field(default=False, validation_alias="NATS_TLS_ENABLED")
+    tls_ca_file: Path | None = Field(default=None, validation_alias="NATS_TLS_CA_FILE")
+    tls_cert_file: Path | None = Field(default=None, validation_alias="NATS_TLS_CERT_FILE")
+    tls_key_file: Path | None = Field(default=None, validation_alias="NATS_TLS_KEY_FILE")
+    nkey_seed: SecretStr | None = Field(default=None, validation_alias="NATS_NKEY_SEED")
+    credentials_file: Path | None = Field(default=None, validation_alias="NATS_CREDENTIALS_FILE")
+
+    @field_validator("nkey_seed")
+    @classmethod
+    def _is_a_seed(cls, seed: SecretStr | None) -> SecretStr | None:
+        if seed is not None:
+            try:
+                user = seed.get_secret_value().startswith("SU")
+                nkeys.from_seed(bytearray(seed.get_secret_value().encode()))
+            except (nkeys.NkeysError, ValueError):
+                user = False
+            if not user:
+                raise ValueError("this is no seed of a user, which begins with SU")
+        return seed
+
     _servers = field_validator("servers", mode="before")(_split)
 
     def to_nats_client_kwargs(self) -> dict[str, Any]:
-        """The arguments of `NatsClient`."""
+        """The arguments of `NatsClient`.
+
+        Raises:
+            ConfigInvalid: a file of TLS's or of the credentials cannot be used.
+        """
+        if self.credentials_file is not None and not self.credentials_file.is_file():
+            raise ConfigInvalid(f"NATS_CREDENTIALS_FILE={self.credentials_file} is not a file")
+        tls = tls_context(self.tls_ca_file, self.tls_cert_file, self.tls_key_file) if self.tls_enabled else None
         return {
             "servers": list(self.servers),
             "username": self.username,
@@ -62,6 +110,9 @@ class ConnectionConfig(BaseSettings):
             "timeout": self.timeout,
             "max_reconnect_attempts": self.max_reconnect_attempts,
             "reconnect_time_wait": self.reconnect_time_wait,
+            "tls": tls,
+            "nkey_seed": self.nkey_seed.get_secret_value() if self.nkey_seed else None,
+            "credentials_file": str(self.credentials_file) if self.credentials_file else None,
         }
 
 
@@ -108,6 +159,13 @@ class StreamConfig(BaseSettings):
     max_size: int = Field(default=1 << 30, validation_alias="NATS_STREAM_MAX_SIZE", ge=1 << 16)
     replicas: int = Field(default=1, validation_alias="NATS_STREAM_REPLICAS", ge=1, le=5)
 
+    @field_validator("replicas")
+    @classmethod
+    def _odd(cls, replicas: int) -> int:
+        if replicas % 2 == 0:
+            raise ValueError("use 1, 3 or 5: an even number survives no more than the odd one below it")
+        return replicas
+
 
 class HandlerConfig(BaseSettings):
     """Which handlers run, and how much is logged.
@@ -149,10 +207,6 @@ class NatsConfig(BaseModel):
     regional: RegionalConfig
     streams: StreamConfig
     handlers: HandlerConfig
-
-
-class ConfigInvalid(ValueError):
-    """A variable has a value that cannot be used; the message names each."""
 
 
 def get_nats_config() -> NatsConfig:

@@ -110,6 +110,7 @@ class _Reader:
             max_deliver=-1,
             max_ack_pending=WINDOW,
         )
+        self._losses = self._bus.client.losses
         info = await js.add_consumer(self.stream, config)
         self._unsettled = bool(info.num_ack_pending)
         if self._subscription is not None:
@@ -140,7 +141,7 @@ class _Reader:
 
     async def _settle(self) -> None:
         """Let what was delivered to nobody become due again, so that it comes before what is newer."""
-        if self._subscription is None:
+        if self._subscription is None or self._losses != self._bus.client.losses:
             await self.subscribe()
         if self._unsettled:
             await self._wait(ACK_WAIT_S + 1)

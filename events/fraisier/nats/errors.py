@@ -11,6 +11,8 @@
     └── WebhookRefused       a webhook did not take a notification
     ConnectionError (the builtin)
     └── NatsConnectionError  no server answered
+    ValueError
+    └── ConfigInvalid        a variable of the environment cannot be used
 """
 
 
@@ -51,6 +53,10 @@ class StreamDrift(EventError):
 
 class WebhookRefused(EventError):
     """A webhook did not take a notification."""
+
+
+class ConfigInvalid(ValueError):
+    """A variable has a value that cannot be used; the message names each, and shows no value that may be secret."""
 
 
 class NatsConnectionError(ConnectionError):

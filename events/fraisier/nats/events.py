@@ -208,6 +208,22 @@ class Event(BaseModel):
         }
 
 
+class StoredEvent(BaseModel):
+    """Where an event lies.
+
+    Attributes:
+        stream: the stream's name.
+        sequence: its sequence there.
+        duplicate: whether it had been stored before this publish.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    stream: str
+    sequence: int
+    duplicate: bool = False
+
+
 class InvalidEvent(BaseModel):
     """A stored message that cannot be read as an event: its subject, where it lies, and why not."""
 
