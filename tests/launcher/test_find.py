@@ -50,7 +50,9 @@ async def test_temporal_is_judged_by_the_server_inside(bare_path: Path, tmp_path
 async def test_the_error_names_every_way_tried_and_the_way_by_hand(bare_path: Path, tmp_path: Path):
     executable(bare_path / "temporal", "no version at all")
     executable(bare_path / "go", "go version go1.12 ancient")
-    executable(bare_path / "uv", "").write_text("#!/bin/sh\necho no network; exit 1\n")
+    # Whether this environment was made by uv or has pip: neither reaches an index.
+    for installer in (bare_path / "uv", Path(sys.executable)):
+        executable(installer, "").write_text("#!/bin/sh\necho no network; exit 1\n")
     told: list[str] = []
     with pytest.raises(ServerNotFound) as caught:
         await find_server("temporal", told.append, home=tmp_path)
