@@ -19,7 +19,6 @@ missing() {
     has git || echo git
 }
 
-# How to run a command as root, or a failure.
 as_root() {
     if [ "$(id -u)" = 0 ]; then
         "$@"
@@ -32,22 +31,34 @@ may_install() { has apt-get && { [ "$(id -u)" = 0 ] || { has sudo && sudo -n tru
 
 install_missing() {
     local packages
-    mapfile -t packages < <(missing)
-    if [ "${#packages[@]}" = 0 ]; then
+    packages=$(missing | tr '\n' ' ')
+    if [ -z "$packages" ]; then
         return
     fi
     if ! may_install; then
         echo "The tests need more than is here, and only root may install it. Please run:" >&2
-        echo "  sudo apt-get install ${packages[*]}" >&2
+        echo "  sudo apt-get install $packages" >&2
         echo "(or what your system calls them), then make test again." >&2
         return 1
     fi
-    echo "setup-tests: installing ${packages[*]}"
+    echo "setup-tests: installing $packages"
     as_root apt-get update -qq
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "${packages[@]}" >/dev/null
+    # shellcheck disable=SC2086 # a list of names
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $packages >/dev/null
+}
+
+# Root starts an engine for the time of the tests; anybody else has to be let in.
+check_engine() {
+    if ! engine_answers && [ "$(id -u)" != 0 ]; then
+        echo "No Docker engine lets $(id -un) in. Please start one and add yourself to its group:" >&2
+        echo "  sudo systemctl start docker && sudo usermod -aG docker $(id -un)" >&2
+        echo "then log in anew and make test again." >&2
+        return 1
+    fi
 }
 
 install_missing
+check_engine
 .venv/bin/python -m fraisier.orchestrator.launcher nats-server temporal nats docker-compose
 .venv/bin/python -m tests.support.testbed
 echo "setup-tests: done"
