@@ -170,6 +170,15 @@ async def test_a_killed_server_costs_no_acknowledged_event_and_makes_none_twice(
     assert sorted(acknowledged) == [event.sequence for event in events]
 
 
+async def test_thousands_at_once_wait_for_each_other_and_not_for_a_timeout(
+    bus: NatsEventBus, caplog: pytest.LogCaptureFixture
+) -> None:
+    results = await asyncio.gather(*(bus.publish_event(passed(number)) for number in range(3000)))
+    assert sorted(result.sequence for result in results) == list(range(1, 3001))
+    assert not any(result.duplicate for result in results)
+    assert "waits for NATS" not in caplog.text
+
+
 async def test_a_stopped_server_makes_the_publish_wait_and_reading_goes_on_after_it(
     nats_server: NatsServer, bus: NatsEventBus
 ) -> None:

@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 FIRST_WAIT_S = 0.2
 LONGEST_WAIT_S = 5.0
+PUBLISHES = 200
+"""Publishes on their way at once: a server that syncs each one lets the end of a longer queue time out."""
 
 _ALREADY_THERE = (10071, 10164)
 """JetStream's codes for "the last sequence is not the expected one": something is stored under the subject."""
@@ -57,6 +59,7 @@ class NatsEventBus:
         self._streams = streams
         self._ensured: object = None
         self._ensuring = asyncio.Lock()
+        self._window = asyncio.Semaphore(PUBLISHES)
 
     @property
     def streams(self) -> StreamConfig:
@@ -100,7 +103,8 @@ class NatsEventBus:
         while True:
             try:
                 await self.ensure_streams()
-                return await self._publish(event, subject, body)
+                async with self._window:
+                    return await self._publish(event, subject, body)
             except NatsConnectionError:
                 raise
             except (NoStreamResponseError, nats.errors.Error, asyncio.TimeoutError, OSError) as error:
