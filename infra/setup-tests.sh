@@ -31,7 +31,8 @@ may_install() { has apt-get && { [ "$(id -u)" = 0 ] || { has sudo && sudo -n tru
 
 install_missing() {
     local packages
-    packages=$(missing | tr '\n' ' ')
+    packages=$(missing)
+    packages=${packages//$'\n'/ }
     if [ -z "$packages" ]; then
         return
     fi
