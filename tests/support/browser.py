@@ -5,7 +5,7 @@ import shutil
 from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Page, async_playwright, expect
 
 QUIET = (
     "--no-sandbox",
@@ -18,6 +18,9 @@ QUIET = (
 )
 """No sandbox, because tests may run as root; nothing that calls home."""
 
+SLOW_MS = 45_000
+"""How long a page may take to show something on a machine with two busy cores."""
+
 
 @pytest.fixture
 async def page() -> AsyncIterator[Page]:
@@ -28,7 +31,8 @@ async def page() -> AsyncIterator[Page]:
         browser = await playwright.chromium.launch(executable_path=chromium, args=[*QUIET])
         try:
             opened = await browser.new_page(viewport={"width": 1400, "height": 1300})
-            opened.set_default_timeout(20_000)
+            opened.set_default_timeout(SLOW_MS)
+            expect.set_options(timeout=SLOW_MS)
             yield opened
         finally:
             await browser.close()

@@ -147,8 +147,8 @@ async def _list(output: str) -> None:
     if output == "json":
         typer.echo(json.dumps([one.model_dump(mode="json") for one in found], indent=2))
         return
-    table = Table("service", "version", "state", "started (UTC)", "ended (UTC)", "rollout")
+    table = Table("service", "version", "state", "rollout, started (UTC)", "took")
     for one in found:
-        ended = f"{one.ended_at:%F %T}" if one.ended_at else ""
-        table.add_row(one.service, one.version, one.state, f"{one.started_at:%F %T}", ended, one.rollout_id)
+        took = str(one.ended_at - one.started_at).partition(".")[0] if one.ended_at else ""
+        table.add_row(one.service, one.version, one.state, one.rollout_id, took)
     Console().print(table)

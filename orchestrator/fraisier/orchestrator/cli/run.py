@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import signal
 import sys
 from collections.abc import Coroutine
 from typing import Any, NoReturn
@@ -23,8 +24,8 @@ def run(work: Coroutine[Any, Any, ExitCode | None]) -> NoReturn:
         stream=sys.stderr,
     )
     try:
-        code = asyncio.run(work)
-    except KeyboardInterrupt:
+        code = asyncio.run(_stoppable(work))
+    except (KeyboardInterrupt, asyncio.CancelledError):
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     except CommandError as error:
         fail(str(error), error.code)
@@ -34,6 +35,16 @@ def run(work: Coroutine[Any, Any, ExitCode | None]) -> NoReturn:
             raise
         fail(*known)
     raise typer.Exit(code or ExitCode.OK)
+
+
+async def _stoppable(work: Coroutine[Any, Any, ExitCode | None]) -> ExitCode | None:
+    """Let SIGTERM and a closed terminal end the work as ^C does, so that what it started ends too."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup asked for it
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    return await work
 
 
 def fail(message: str, code: ExitCode) -> NoReturn:

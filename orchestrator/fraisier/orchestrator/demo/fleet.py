@@ -77,7 +77,7 @@ class Fleet:
                 "command": ["sh", f"{SERVICE}/current/bin/api", "check"],
                 "interval": "200ms",
                 "healthy_after": 2,
-                "progress_deadline": "3s",
+                "progress_deadline": "8s",
             },
         }
 

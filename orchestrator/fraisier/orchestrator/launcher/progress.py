@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 Progress = Callable[[str], None]
 """Takes one line in plain words; called again and again during a long wait."""
 
-EVERY_S = 5.0
+EVERY_S = 15.0
 """Seconds between two lines about the same wait."""
 
 
