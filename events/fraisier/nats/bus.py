@@ -74,6 +74,8 @@ class NatsEventBus:
         Raises:
             StreamDrift: a stream cannot be made as configured.
         """
+        if self._ensured is self.client.connection:
+            return
         async with self._ensuring:
             if self._ensured is not self.client.connection:
                 try:

@@ -70,6 +70,7 @@ class NatsClient:
         self.last_error = ""
         self.losses = 0
         self._connection: Client | None = None
+        self._jetstream: tuple[Client, JetStreamContext] | None = None
         self._up = False
         self._refused: dict[str, str] = {}
         self._tls = tls
@@ -161,7 +162,10 @@ class NatsClient:
     @property
     def jetstream(self) -> JetStreamContext:
         """JetStream over this connection."""
-        return self.connection.jetstream(timeout=self.timeout)
+        connection = self.connection
+        if self._jetstream is None or self._jetstream[0] is not connection:
+            self._jetstream = connection, connection.jetstream(timeout=self.timeout)
+        return self._jetstream[1]
 
     def refusal(self, *subjects: str) -> str | None:
         """What the server said when it refused one of these subjects since the last call for it; None if it did not.

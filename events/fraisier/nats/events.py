@@ -4,14 +4,16 @@ import json
 import os
 import time
 import uuid
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import to_json
 
 from fraisier.nats.errors import EventInvalid
-from fraisier.nats.subjects import Subject, check_token, split_type
+from fraisier.nats.subjects import Subject, split_type
 
 SPEC_VERSION = "1.0"
 SOURCE = "fraisier"
@@ -126,8 +128,6 @@ class Event(BaseModel):
     def subject(self) -> str:
         """Where it is published."""
         domain, event = split_type(self.event_type)
-        for name in ("region", "service", "deployment_id", "event_id"):
-            check_token(name, getattr(self, name))
         return str(Subject(domain, self.region, self.service, self.deployment_id, event, self.event_id))
 
     def to_json(self) -> bytes:
@@ -148,7 +148,7 @@ class Event(BaseModel):
             body["subject"] = self.target
         if self.traceparent is not None:
             body["traceparent"] = self.traceparent
-        return json.dumps(body, separators=(",", ":"), default=str).encode()
+        return to_json(body, fallback=str)
 
     @classmethod
     def from_json(cls, body: bytes, *, sequence: int | None = None) -> "Event":
@@ -208,7 +208,8 @@ class Event(BaseModel):
         }
 
 
-class StoredEvent(BaseModel):
+@dataclass(frozen=True)
+class StoredEvent:
     """Where an event lies.
 
     Attributes:
@@ -216,8 +217,6 @@ class StoredEvent(BaseModel):
         sequence: its sequence there.
         duplicate: whether it had been stored before this publish.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     stream: str
     sequence: int
@@ -245,7 +244,8 @@ def new_event_id() -> str:
     value = (millis << 80) | int.from_bytes(os.urandom(10), "big")
     value = value & ~(0xF << 76) | (0x7 << 76)
     value = value & ~(0x3 << 62) | (0x2 << 62)
-    return str(uuid.UUID(int=value))
+    digits = f"{value:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def new_event(

@@ -4,7 +4,7 @@ The domain picks the stream, the region the permission, the ID makes each event'
 """
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fraisier.nats.errors import EventInvalid
 
@@ -13,6 +13,7 @@ DOMAINS = ("deployment", "health", "database", "metrics")
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _PARTS = 7
+_SUBJECT = re.compile(rf"{ROOT}\.(?:{'|'.join(DOMAINS)})(?:\.{_TOKEN.pattern}){{{_PARTS - 2}}}")
 
 
 def check_token(name: str, value: str) -> str:
@@ -38,8 +39,7 @@ def split_type(event_type: str) -> tuple[str, str]:
     return domain, check_token("event", event)
 
 
-@dataclass(frozen=True)
-class Subject:
+class Subject(NamedTuple):
     """A subject's parts."""
 
     domain: str
@@ -50,7 +50,16 @@ class Subject:
     event_id: str
 
     def __str__(self) -> str:
-        return f"{ROOT}.{self.domain}.{self.region}.{self.service}.{self.deployment_id}.{self.event}.{self.event_id}"
+        """The subject.
+
+        Raises:
+            EventInvalid: a part cannot stand in one; it is named.
+        """
+        subject = ".".join((ROOT, *self))
+        if not _SUBJECT.fullmatch(subject):
+            for name, value in self._asdict().items():
+                check_token(name, value)
+        return subject
 
     @property
     def event_type(self) -> str:
