@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from fraisier.nats import (
     new_event,
 )
 from fraisier.nats.config import StreamConfig
+from fraisier.nats.reading import BATCH
 from tests.support.nats import NatsServer
 
 
@@ -193,6 +195,28 @@ async def test_a_stopped_server_makes_the_publish_wait_and_reading_goes_on_after
     await asyncio.wait_for(waiting, 30)
     assert len(await asyncio.wait_for(reading, 30)) >= 1
     assert len(await stored(bus)) == 2
+
+
+async def test_a_long_read_goes_on_in_order_over_the_death_of_the_server(
+    nats_server: NatsServer, bus: NatsEventBus
+) -> None:
+    await asyncio.gather(*(bus.publish_event(passed(number)) for number in range(3 * BATCH)))
+    seen: list[int | None] = []
+    async for event in bus.read("health"):
+        seen.append(event.sequence)
+        if len(seen) == BATCH:
+            nats_server.kill()
+            nats_server.start()
+    assert seen == list(range(1, 3 * BATCH + 1))
+
+
+async def test_reading_since_a_time_gives_what_was_stored_from_then_on(bus: NatsEventBus) -> None:
+    for number in range(3):
+        await bus.publish_event(passed(number))
+    raw = await bus.client.jetstream.get_msg("HEALTH_EVENTS", seq=2)
+    assert raw.time is not None
+    assert [event.sequence for event in await stored(bus, since=raw.time)] == [2, 3]
+    assert await stored(bus, since=raw.time + timedelta(days=1)) == []
 
 
 async def test_hints_come_for_every_publish_and_only_as_hints(bus: NatsEventBus) -> None:

@@ -5,10 +5,10 @@ import logging
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import nats.errors
-from nats.js.api import RawStreamMsg
 from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 
 from fraisier.nats.config import RegionalConfig, StreamConfig
@@ -21,6 +21,7 @@ from fraisier.nats.errors import (
     StreamLimitExceeded,
 )
 from fraisier.nats.events import NO_SERVICE, Event, InvalidEvent, StoredEvent, new_event
+from fraisier.nats.reading import Batch, StoredMessage, read_batch
 from fraisier.nats.streams import STREAMS, ensure_streams
 from fraisier.nats.subjects import split_type, subject_filter
 
@@ -163,6 +164,7 @@ class NatsEventBus:
         deployment_id: str = "*",
         event: str = "*",
         start_sequence: int = 1,
+        since: datetime | None = None,
     ) -> AsyncIterator[Event | InvalidEvent]:
         """Everything that is stored up to now, in order; then it ends.
 
@@ -175,15 +177,18 @@ class NatsEventBus:
             deployment_id: see `region`.
             event: the event without its domain.
             start_sequence: where to begin.
+            since: begin with what was stored at this time or later, by the server's clock, instead; a time with a
+                zone. It needs a server of version 2.11 or later.
         """
         subject = subject_filter(domain, region=region, service=service, deployment_id=deployment_id, event=event)
-        sequence = max(start_sequence, 1)
-        while True:
-            message = await self._next(STREAMS[domain], subject, sequence)
-            if message is None:
-                return
-            sequence = (message.seq or 0) + 1
-            yield _event_of(message)
+        start: int | datetime = since or max(start_sequence, 1)
+        last = False
+        while not last:
+            batch = await self._batch(STREAMS[domain], subject, start)
+            last = batch.last
+            for message in batch.messages:
+                start = message.sequence + 1
+                yield _event_of(message)
 
     async def last_sequence(self, domain: str) -> int:
         """The last sequence of a domain's stream, 0 when nothing was ever stored."""
@@ -271,26 +276,23 @@ class NatsEventBus:
                 "Restart this process, or raise NATS_MAX_RECONNECT_ATTEMPTS (-1 tries for ever)"
             ) from error
 
-    async def _next(self, stream: str, subject: str, sequence: int) -> RawStreamMsg | None:
+    async def _batch(self, stream: str, subject: str, start: int | datetime) -> Batch:
         wait = FIRST_WAIT_S
         while True:
             try:
                 await self.ensure_streams()
-                return await self._js.get_msg(stream, seq=sequence, subject=subject, next=True)
-            except NotFoundError:
-                return None
+                return await read_batch(self.client.connection, stream, subject, start, timeout=self.client.timeout)
             except NatsConnectionError:
                 raise
             except (APIError, nats.errors.Error, asyncio.TimeoutError, OSError) as error:
-                self._give_up_if_hopeless(error, f"$JS.API.STREAM.MSG.GET.{stream}", f"$JS.API.DIRECT.GET.{stream}")
+                self._give_up_if_hopeless(error, f"$JS.API.DIRECT.GET.{stream}")
                 logger.warning("reading %s waits for NATS: %s", stream, str(error) or type(error).__name__)
             await asyncio.sleep(wait)
             wait = min(wait * 2, LONGEST_WAIT_S)
 
 
-def _event_of(message: RawStreamMsg) -> Event | InvalidEvent:
-    subject, sequence = message.subject or "", message.seq or 0
+def _event_of(message: StoredMessage) -> Event | InvalidEvent:
     try:
-        return Event.from_message(subject, message.data or b"", sequence=sequence)
+        return Event.from_message(message.subject, message.body, sequence=message.sequence)
     except EventInvalid as error:
-        return InvalidEvent(subject=subject, sequence=sequence, reason=str(error))
+        return InvalidEvent(subject=message.subject, sequence=message.sequence, reason=str(error))
