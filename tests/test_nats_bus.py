@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -179,6 +180,37 @@ async def test_thousands_at_once_wait_for_each_other_and_not_for_a_timeout(
     assert sorted(result.sequence for result in results) == list(range(1, 3001))
     assert not any(result.duplicate for result in results)
     assert "waits for NATS" not in caplog.text
+
+
+async def test_many_are_published_in_a_window_and_answered_in_order(bus: NatsEventBus) -> None:
+    taken = 0
+
+    def source() -> Iterator[Event]:
+        nonlocal taken
+        for number in range(500):
+            taken += 1
+            yield passed(number)
+
+    ahead, sequences = 0, []
+    async for stored_event in bus.publish_events(source(), window=20):
+        sequences.append(stored_event.sequence)
+        ahead = max(ahead, taken - len(sequences))
+    assert sorted(sequences) == list(range(1, 501))
+    assert [event.sequence for event in await stored(bus)] == sorted(sequences)
+    assert ahead < 20
+    again = [one async for one in bus.publish_events(source())]
+    assert [one.sequence for one in again] == sequences
+    assert all(one.duplicate for one in again)
+
+
+async def test_the_first_of_many_that_cannot_be_stored_ends_the_rest(bus: NatsEventBus) -> None:
+    await bus.publish_event(passed(3))
+    wrong = [passed(1), passed(2), passed(3, version="9.9.9"), *(passed(number) for number in range(4, 400))]
+    results = bus.publish_events(wrong, window=4)
+    assert {(await results.__anext__()).duplicate for _ in range(2)} == {False}
+    with pytest.raises(EventConflict):
+        await results.__anext__()
+    assert len(await stored(bus)) < 10
 
 
 async def test_a_stopped_server_makes_the_publish_wait_and_reading_goes_on_after_it(

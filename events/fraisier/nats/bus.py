@@ -6,24 +6,24 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import nats.errors
 from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 
-from fraisier.nats.config import RegionalConfig, StreamConfig
+from fraisier.nats.config import StreamConfig
 from fraisier.nats.errors import (
     EventConflict,
     EventError,
-    EventInvalid,
     NatsConnectionError,
     PermissionDenied,
     StreamLimitExceeded,
 )
-from fraisier.nats.events import NO_SERVICE, Event, InvalidEvent, StoredEvent, new_event
-from fraisier.nats.reading import Batch, StoredMessage, read_batch
+from fraisier.nats.events import Event, InvalidEvent, StoredEvent
+from fraisier.nats.publishing import PUBLISHES, Publisher
+from fraisier.nats.reading import Batch, read_batch
 from fraisier.nats.streams import STREAMS, ensure_streams
-from fraisier.nats.subjects import split_type, subject_filter
+from fraisier.nats.subjects import subject_filter
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -37,9 +37,6 @@ logger = logging.getLogger(__name__)
 
 FIRST_WAIT_S = 0.2
 LONGEST_WAIT_S = 5.0
-PUBLISHES = 200
-"""Publishes on their way at once: a server that syncs each one lets the end of a longer queue time out."""
-
 _ALREADY_THERE = (10071, 10164)
 """JetStream's codes for "the last sequence is not the expected one": something is stored under the subject."""
 
@@ -47,7 +44,7 @@ _LIMIT = 10077
 """JetStream's code for three different limits; only the description tells which."""
 
 
-class NatsEventBus:
+class NatsEventBus(Publisher):
     """Publishes events and reads them back.
 
     Args:
@@ -118,30 +115,6 @@ class NatsEventBus:
             await asyncio.sleep(wait * random.uniform(0.5, 1))  # noqa: S311 (jitter)
             wait = min(wait * 2, LONGEST_WAIT_S)
 
-    async def publish_deployment_event(
-        self, event_type: str, deployment_id: str, data: dict[str, Any] | None = None, region: str | None = None
-    ) -> StoredEvent:
-        """Publish a ``deployment.*`` event; its service is ``data["service"]``, its region by default NATS_REGION."""
-        return await self._publish_named("deployment", event_type, deployment_id, data, region)
-
-    async def publish_health_event(
-        self, event_type: str, deployment_id: str, data: dict[str, Any] | None = None, region: str | None = None
-    ) -> StoredEvent:
-        """Publish a ``health.*`` event."""
-        return await self._publish_named("health", event_type, deployment_id, data, region)
-
-    async def publish_database_event(
-        self, event_type: str, deployment_id: str, data: dict[str, Any] | None = None, region: str | None = None
-    ) -> StoredEvent:
-        """Publish a ``database.*`` event."""
-        return await self._publish_named("database", event_type, deployment_id, data, region)
-
-    async def publish_metrics_event(
-        self, event_type: str, deployment_id: str, data: dict[str, Any] | None = None, region: str | None = None
-    ) -> StoredEvent:
-        """Publish a ``metrics.*`` event."""
-        return await self._publish_named("metrics", event_type, deployment_id, data, region)
-
     async def find(self, event: Event) -> Event | None:
         """The stored event with this event's subject, as the stream's leader has it; None when there is none.
 
@@ -188,7 +161,7 @@ class NatsEventBus:
             last = batch.last
             for message in batch.messages:
                 start = message.sequence + 1
-                yield _event_of(message)
+                yield message.event()
 
     async def last_sequence(self, domain: str) -> int:
         """The last sequence of a domain's stream, 0 when nothing was ever stored."""
@@ -218,23 +191,6 @@ class NatsEventBus:
     @property
     def _js(self) -> "JetStreamContext":
         return self.client.jetstream
-
-    async def _publish_named(
-        self, domain: str, event_type: str, deployment_id: str, data: dict[str, Any] | None, region: str | None
-    ) -> StoredEvent:
-        kind = str(event_type)
-        if split_type(kind)[0] != domain:
-            raise EventInvalid(f"{kind} is not a {domain} event")
-        payload = data or {}
-        return await self.publish_event(
-            new_event(
-                kind,
-                deployment_id=deployment_id,
-                region=region or RegionalConfig().region,
-                service=str(payload.get("service") or NO_SERVICE),
-                data=payload,
-            )
-        )
 
     async def _publish(self, event: Event, subject: str, body: bytes) -> StoredEvent:
         stream = STREAMS[event.domain]
@@ -289,10 +245,3 @@ class NatsEventBus:
                 logger.warning("reading %s waits for NATS: %s", stream, str(error) or type(error).__name__)
             await asyncio.sleep(wait)
             wait = min(wait * 2, LONGEST_WAIT_S)
-
-
-def _event_of(message: StoredMessage) -> Event | InvalidEvent:
-    try:
-        return Event.from_message(message.subject, message.body, sequence=message.sequence)
-    except EventInvalid as error:
-        return InvalidEvent(subject=message.subject, sequence=message.sequence, reason=str(error))

@@ -8,6 +8,9 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from fraisier.nats.errors import EventInvalid
+from fraisier.nats.events import Event, InvalidEvent
+
 BATCH = 256
 """Messages a request."""
 
@@ -25,6 +28,13 @@ class StoredMessage:
     subject: str
     sequence: int
     body: bytes
+
+    def event(self) -> Event | InvalidEvent:
+        """The message as an event, or why it cannot be one."""
+        try:
+            return Event.from_message(self.subject, self.body, sequence=self.sequence)
+        except EventInvalid as error:
+            return InvalidEvent(subject=self.subject, sequence=self.sequence, reason=str(error))
 
 
 @dataclass(frozen=True)
