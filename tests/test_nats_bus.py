@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import re
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -26,6 +28,7 @@ from fraisier.nats import (
 )
 from fraisier.nats.config import StreamConfig
 from fraisier.nats.reading import BATCH
+from fraisier.nats.streams import wanted_streams
 from tests.support.nats import NatsServer
 
 
@@ -62,10 +65,38 @@ async def test_a_changed_retention_updates_the_stream_and_loses_nothing(bus: Nat
     assert (info.config.max_age, info.state.messages) == (7200, 1)
 
 
-async def test_what_cannot_be_changed_is_named_and_refused(bus: NatsEventBus) -> None:
-    await bus.client.jetstream.add_stream(name="HEALTH_EVENTS", subjects=["fraisier.health.>"], storage="memory")
-    with pytest.raises(StreamDrift, match=r"HEALTH_EVENTS.*nats stream info HEALTH_EVENTS"):
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"storage": "memory"}, "storage is memory, not file"),
+        ({"discard": "old", "discard_new_per_subject": False}, "discard is old, not new"),
+        ({"max_msgs_per_subject": 5}, "max_msgs_per_subject is 5, not 1"),
+        ({"subjects": ["fraisier.health.eu.>"]}, "subjects is ['fraisier.health.eu.>'], not ['fraisier.health.>']"),
+        ({"max_msgs": 10}, "max_msgs is 10, not None"),
+        ({"allow_direct": False}, "allow_direct is None, not True"),
+    ],
+)
+async def test_a_stream_that_was_changed_by_hand_is_named_and_left_alone(
+    bus: NatsEventBus, change: dict[str, Any], named: str
+) -> None:
+    wanted = next(one for one in wanted_streams(StreamConfig()) if one.name == "HEALTH_EVENTS")
+    await bus.client.jetstream.add_stream(replace(wanted, **change))
+    before = (await bus.client.jetstream.stream_info("HEALTH_EVENTS")).config
+    with pytest.raises(StreamDrift, match=rf"{re.escape(named)}.*nats stream info HEALTH_EVENTS"):
         await bus.ensure_streams()
+    with pytest.raises(StreamDrift):
+        await bus.publish_event(passed())
+    assert (await bus.client.jetstream.stream_info("HEALTH_EVENTS")).config == before
+
+
+async def test_what_an_operator_added_to_a_stream_stays_when_its_age_changes(bus: NatsEventBus) -> None:
+    wanted = next(one for one in wanted_streams(StreamConfig()) if one.name == "HEALTH_EVENTS")
+    own = {"description": "for the auditors", "deny_purge": True, "max_msg_size": 5000}
+    await bus.client.jetstream.add_stream(replace(wanted, **own))
+    await NatsEventBus(bus.client, StreamConfig(health_events_retention_hours=3)).ensure_streams()
+    config = (await bus.client.jetstream.stream_info("HEALTH_EVENTS")).config
+    assert config.max_age == 3 * 3600
+    assert {key: getattr(config, key) for key in own} == own
 
 
 async def test_a_step_is_stored_once_however_often_it_is_published(bus: NatsEventBus) -> None:

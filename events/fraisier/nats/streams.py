@@ -1,5 +1,9 @@
 """The four streams: created or brought up to date, never emptied."""
 
+from collections.abc import Awaitable
+from dataclasses import replace
+from enum import Enum
+
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType
 from nats.js.api import StreamConfig as JsStreamConfig
@@ -45,35 +49,54 @@ def _wanted(domain: str, config: StreamConfig) -> JsStreamConfig:
     )
 
 
+TUNABLE = ("max_age", "max_bytes", "num_replicas")
+"""What the configuration sets: it follows the environment."""
+
+FIXED = (
+    "subjects", "retention", "storage", "discard", "discard_new_per_subject", "max_msgs_per_subject", "max_msgs",
+    "deny_delete", "allow_direct", "mirror", "sources",
+)  # fmt: skip
+"""What the guarantees rest on: a stream that differs was changed by hand, and is not touched."""
+
+
 async def ensure_streams(js: JetStreamContext, config: StreamConfig) -> None:
-    """Create what is missing and update what may change.
+    """Create what is missing and bring sizes, ages and replicas up to date; whatever else was set stays.
 
     Raises:
-        StreamDrift: a stream differs in something that cannot be updated, or the server refuses it.
+        StreamDrift: a stream differs in what the guarantees rest on, or the server refuses it.
     """
     for wanted in wanted_streams(config):
         try:
-            found = await js.stream_info(str(wanted.name))
+            found = (await js.stream_info(str(wanted.name))).config
         except NotFoundError:
             await _refused(js.add_stream(wanted), wanted)
             continue
-        if _differs(found.config, wanted):
-            await _refused(js.update_stream(wanted), wanted)
+        _refuse_drift(found, wanted)
+        if any(getattr(found, key) != getattr(wanted, key) for key in TUNABLE):
+            tuned = {key: getattr(wanted, key) for key in TUNABLE}
+            await _refused(js.update_stream(replace(found, **tuned)), wanted)
 
 
-_COMPARED = (
-    "subjects", "retention", "storage", "discard", "max_msgs_per_subject", "max_age", "max_bytes", "num_replicas",
-    "deny_delete", "allow_direct",
-)  # fmt: skip
+def _refuse_drift(found: JsStreamConfig, wanted: JsStreamConfig) -> None:
+    pairs = {key: (_plain(getattr(found, key)), _plain(getattr(wanted, key))) for key in FIXED}
+    differences = [f"{key} is {is_now}, not {should}" for key, (is_now, should) in pairs.items() if is_now != should]
+    if differences:
+        raise StreamDrift(
+            f"stream {wanted.name} is not as Fraisier made it: {'; '.join(differences)}. Events could be lost or "
+            f"stored twice: look with `nats stream info {wanted.name}`, keep a copy with `nats stream backup`, and "
+            "set it back with `nats stream edit`, or remove it so that it is made anew"
+        )
 
 
-def _differs(found: JsStreamConfig, wanted: JsStreamConfig) -> bool:
-    return any(getattr(found, key) != getattr(wanted, key) for key in _COMPARED)
+def _plain(value: object) -> object:
+    """An option that was never set and one that is empty are the same."""
+    value = value.value if isinstance(value, Enum) else value
+    return None if value in (None, False, -1, 0, "", [], ()) else value
 
 
-async def _refused(call: object, wanted: JsStreamConfig) -> None:
+async def _refused(call: Awaitable[object], wanted: JsStreamConfig) -> None:
     try:
-        await call  # type: ignore[misc]
+        await call
     except APIError as error:
         raise StreamDrift(
             f"stream {wanted.name} cannot be made as configured: {error.description}. "
