@@ -6,6 +6,7 @@ from typing import Any
 
 import nkeys
 import pytest
+from pydantic import AnyHttpUrl
 
 from fraisier.nats import get_nats_config, is_nats_enabled
 from fraisier.nats.config import ConfigInvalid, NatsConfig
@@ -32,6 +33,8 @@ VARIABLES: list[tuple[str, str, Any, str, Any]] = [
     ("NATS_TLS_KEY_FILE", "connection.tls_key_file", None, "/k", Path("/k")),
     ("NATS_TLS_CA_FILE", "connection.tls_ca_file", None, "/a", Path("/a")),
     ("NATS_CREDENTIALS_FILE", "connection.credentials_file", None, "/u", Path("/u")),
+    ("NATS_MONITORING_URLS", "connection.monitoring_urls", (), "http://a:8222,", (AnyHttpUrl("http://a:8222"),)),
+    ("NATS_DURABILITY", "connection.durability", "strict", "relaxed", "relaxed"),
     ("NATS_REGION", "regional.region", "default", "us-east-1", "us-east-1"),
     ("DEPLOYMENT_REGIONS", "regional.deployment_regions", ("default",), "us, eu", ("us", "eu")),
     ("INTER_REGION_TIMEOUT", "regional.inter_region_timeout", 45, "60", 60),
@@ -76,6 +79,8 @@ def test_a_variable_and_its_default(
         ("NATS_SERVERS", " , "),
         ("NATS_TIMEOUT", "0"),
         ("NATS_TIMEOUT", "soon"),
+        ("NATS_MONITORING_URLS", "http://a:99999"),
+        ("NATS_DURABILITY", "some"),
         ("NATS_MAX_RECONNECT_ATTEMPTS", "-2"),
         ("NATS_RECONNECT_TIME_WAIT", "-1"),
         ("NATS_TLS_ENABLED", "perhaps"),

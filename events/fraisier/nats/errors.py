@@ -51,6 +51,10 @@ class StreamDrift(EventError):
     """A stream exists and cannot be made as configured."""
 
 
+class NotDurable(EventError):
+    """A server acknowledges what it has not on its disk yet, or does not tell."""
+
+
 class WebhookRefused(EventError):
     """A webhook did not take a notification."""
 

@@ -10,7 +10,7 @@ from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 
-from fraisier.nats import NatsEventBus, StreamDrift
+from fraisier.nats import NatsEventBus, NotDurable, StreamDrift, check_durability, get_nats_config
 from fraisier.orchestrator.connections import connect_nats, connect_temporal
 from fraisier.orchestrator.errors import Unreachable
 from fraisier.orchestrator.launcher import fraisier_home
@@ -41,6 +41,7 @@ async def examine() -> AsyncIterator[Finding]:
     yield Finding("Python", f"{platform.python_version()} at {sys.executable}")
     yield Finding("home folder", str(fraisier_home()))
     yield await _nats()
+    yield await _durability()
     async for finding in _temporal():
         yield finding
     yield await _docker()
@@ -59,6 +60,13 @@ async def _nats() -> Finding:
     finally:
         await client.disconnect()
     return Finding("NATS", f"JetStream and the four streams at {', '.join(config.connection.servers)}")
+
+
+async def _durability() -> Finding:
+    try:
+        return Finding("events", await check_durability(get_nats_config().connection))
+    except NotDurable as error:
+        return Finding("events", str(error), good=False, way_out="a worker does not start like this")
 
 
 async def _temporal() -> AsyncIterator[Finding]:

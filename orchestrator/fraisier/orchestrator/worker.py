@@ -12,7 +12,7 @@ from typing import Any
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from fraisier.nats import ArtifactStore, NatsClient, NatsEventBus
+from fraisier.nats import ArtifactStore, NatsClient, NatsEventBus, check_durability
 from fraisier.orchestrator.connections import connections
 from fraisier.orchestrator.errors import Unreachable
 from fraisier.orchestrator.settings import artifact_cache
@@ -70,9 +70,11 @@ async def run_worker() -> None:
     """Work until SIGTERM or SIGINT, then end what runs in good order.
 
     Raises:
+        NotDurable: NATS acknowledges events before they are on its disk.
         Unreachable: NATS or Temporal does not answer, or NATS was lost for good.
     """
     async with connections(patient=True) as to:
+        logger.info("events: %s", await check_durability(to.config.connection))
 
         def make(name: str, options: dict[str, Any], region: str) -> Provider:
             """A provider of any installed kind, on this worker's bus."""

@@ -98,6 +98,7 @@ class LocalStack:
             "NATS_SERVERS": f"nats://{LOOPBACK}:{addresses.nats_port}",
             "NATS_USERNAME": addresses.user,
             "NATS_PASSWORD": addresses.password.get_secret_value(),
+            "NATS_MONITORING_URLS": f"http://{LOOPBACK}:{addresses.monitor_port}",
             "TEMPORAL_ADDRESS": f"{LOOPBACK}:{addresses.temporal_port}",
             "TEMPORAL_NAMESPACE": NAMESPACE,
             "TEMPORAL_UI_URL": self.ui_url,
