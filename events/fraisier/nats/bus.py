@@ -17,6 +17,7 @@ from fraisier.nats.errors import (
     EventError,
     NatsConnectionError,
     PermissionDenied,
+    StreamDrift,
     StreamLimitExceeded,
 )
 from fraisier.nats.events import Event, InvalidEvent, StoredEvent
@@ -196,7 +197,7 @@ class NatsEventBus(Publisher):
         stream = STREAMS[event.domain]
         try:
             # A dict of its own each time: nats-py adds to it.
-            ack = await self._js.publish(subject, body, stream=stream, headers={"Nats-Msg-Id": event.event_id})
+            ack = await self._js.publish(subject, body, headers={"Nats-Msg-Id": event.event_id})
         except NoStreamResponseError:
             raise
         except APIError as error:
@@ -207,6 +208,8 @@ class NatsEventBus(Publisher):
             if error.code and error.code >= 500:  # noqa: PLR2004 (the server is not ready)
                 raise nats.errors.Error(str(error)) from error
             raise EventError(f"{subject} was refused: {error.description}") from error
+        if ack.stream != stream:
+            raise StreamDrift(f"{subject} went to the stream {ack.stream}, which has taken the subjects of {stream}")
         if ack.duplicate:
             return await self._stored_before(event)
         return StoredEvent(stream=ack.stream, sequence=ack.seq)

@@ -137,7 +137,7 @@ class Event(BaseModel):
             "id": self.event_id,
             "source": self.source,
             "type": TYPE_PREFIX + self.event_type,
-            "time": self.time.isoformat().replace("+00:00", "Z"),
+            "time": self.time,
             "datacontenttype": "application/json",
             "region": self.region,
             "service": self.service,

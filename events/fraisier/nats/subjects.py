@@ -3,6 +3,7 @@
 The domain picks the stream, the region the permission, the ID makes each event's subject its own.
 """
 
+import functools
 import re
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ def check_token(name: str, value: str) -> str:
     return value
 
 
+@functools.lru_cache(maxsize=256)
 def split_type(event_type: str) -> tuple[str, str]:
     """``health.check_passed`` as its domain and its event.
 
