@@ -5,8 +5,6 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -14,43 +12,15 @@ from prometheus_client import REGISTRY
 
 from fraisier.nats import Event, EventHandlers, WebhookRefused, new_event
 from fraisier.nats.handlers import handler_config
-
-
-class Webhook:
-    """A webhook that answers with the given statuses, the last one for ever, and keeps what it was sent."""
-
-    def __init__(self) -> None:
-        self.statuses = [200]
-        self.received: list[tuple[Any, bytes]] = []
-        webhook = self
-
-        class Receiver(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                webhook.received.append((self.headers, body))
-                statuses = webhook.statuses
-                self.send_response(statuses.pop(0) if len(statuses) > 1 else statuses[0])
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                """Keep the test's output clean."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_port}/T0/hidden-token"
+from tests.support.webhook import Webhook
 
 
 @pytest.fixture
 def webhook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
-    made = Webhook()
-    Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    monkeypatch.setenv("WEBHOOK_URL", made.url)
-    handler_config.cache_clear()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+    with Webhook().running() as made:
+        monkeypatch.setenv("WEBHOOK_URL", made.url)
+        handler_config.cache_clear()
+        yield made
     handler_config.cache_clear()
 
 
@@ -98,12 +68,15 @@ async def test_a_webhook_that_is_busy_is_tried_again(webhook: Webhook) -> None:
 
 
 @pytest.mark.parametrize(("status", "attempts"), [(404, 1), (500, 3)])
-async def test_a_refusal_names_the_host_and_never_the_token(webhook: Webhook, status: int, attempts: int) -> None:
+async def test_a_refusal_names_the_host_and_never_the_token(
+    webhook: Webhook, caplog: pytest.LogCaptureFixture, status: int, attempts: int
+) -> None:
+    caplog.set_level("DEBUG")
     webhook.statuses = [status]
     with pytest.raises(WebhookRefused, match=rf"127\.0\.0\.1 did not take deployment\.failed: HTTP {status}") as error:
         await EventHandlers.notify_on_failure(failed())
     assert len(webhook.received) == attempts
-    assert "hidden-token" not in f"{error.value!r} {error.value.__cause__!r} {handler_config()!r}"
+    assert "hidden-token" not in f"{error.value!r} {error.value.__cause__!r} {handler_config()!r} {caplog.text}"
 
 
 async def test_nobody_at_the_webhook_is_a_refusal_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -266,6 +266,38 @@ async def test_a_poisonous_event_is_a_dead_letter_with_its_reason_and_stops_nobo
     assert len(await letters(bus)) == 2
 
 
+async def test_a_dead_letter_is_handled_again_by_the_handler_that_could_not(bus: NatsEventBus) -> None:
+    registry, picked, seen, ill = EventSubscriberRegistry(), [], [], [True]
+
+    def picky(event: Event) -> None:
+        if ill[0]:
+            raise ValueError("not today")
+        picked.append(event.data["number"])
+
+    registry.register(picky)
+    registry.register(lambda event: seen.append(event.data["number"]))
+    async with fed(registry, bus):
+        await publish(bus, 2)
+        await eventually(lambda: seen == [0, 1])
+        first = {letter.event.data["number"]: letter for letter in await letters(bus)}
+        assert sorted(first) == [0, 1]
+        await DeadLetters(bus).replay(first[0])
+
+        async def again() -> DeadLetter | None:
+            return next((letter for letter in await letters(bus) if letter.replay), None)
+
+        while (failed := await again()) is None:  # noqa: ASYNC110 (read from the server)
+            await asyncio.sleep(0.05)
+        assert failed.reason == "ValueError: not today"
+        ill.clear()
+        ill.append(False)
+        for letter in await letters(bus):
+            await DeadLetters(bus).replay(letter)
+        await eventually(lambda: sorted(picked) == [0, 1])
+    assert await letters(bus) == []
+    assert seen == [0, 1]
+
+
 async def test_a_server_killed_in_mid_stream_costs_no_event_and_no_order(
     nats_server: NatsServer, bus: NatsEventBus
 ) -> None:

@@ -1,7 +1,6 @@
 """The loop between the streams and the registry: durable pull consumers, acknowledged after the handlers."""
 
 import asyncio
-import base64
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -13,13 +12,13 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import APIError
 
-from fraisier.nats.dead_letters import DeadLetter, DeadLetters
-from fraisier.nats.errors import EventInvalid, NatsConnectionError
-from fraisier.nats.events import Event
+from fraisier.nats.dead_letters import DEAD_LETTERS, REPLAYS, DeadLetters
+from fraisier.nats.delivery import Delivery, Handle
+from fraisier.nats.errors import NatsConnectionError
 from fraisier.nats.handling import NotStarted
 from fraisier.nats.metrics import EVENT_LATENCY
 from fraisier.nats.streams import STREAMS
-from fraisier.nats.subscribers import HandlersFailed
+from fraisier.nats.subjects import ROOT
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -35,8 +34,8 @@ WINDOW = 1000
 FETCH_S = 2
 """Short, because a fetch that a server's death cut off waits its whole time."""
 
-ACK_WAIT_S = 10
-BEAT_S = 3
+ACK_WAIT_S = 5
+BEAT_S = 1.5
 """How often the server is told of each event in hand that it is still being worked on."""
 
 FIRST_PAUSE_S = 0.2
@@ -50,17 +49,21 @@ class Consumers:
 
     Args:
         bus: its client is connected.
-        handle: called with each event.
+        handle: called with each event, and with the name of the one handler that it is for, if it is.
         durable: the consumers' name.
     """
 
-    def __init__(self, bus: "NatsEventBus", handle: Callable[[Event], Awaitable[None]], *, durable: str) -> None:
+    def __init__(self, bus: "NatsEventBus", handle: Handle, *, durable: str) -> None:
         self._stopping = asyncio.Event()
         self._letters = DeadLetters(bus)
+        delivery = Delivery(handle, self._letters)
         self._bus = bus
         self._readers = [
-            _Reader(bus, stream, handle=handle, letters=self._letters, stopping=self._stopping, durable=durable)
-            for stream in STREAMS.values()
+            _Reader(bus, stream, deliver=deliver, stopping=self._stopping, durable=durable, subjects=subjects)
+            for stream, subjects, deliver in (
+                *((stream, f"{ROOT}.{domain}.>", delivery.event) for domain, stream in STREAMS.items()),
+                (DEAD_LETTERS, REPLAYS, delivery.replay),
+            )
         ]
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -84,17 +87,17 @@ class _Reader:
         bus: "NatsEventBus",
         stream: str,
         *,
-        handle: Callable[[Event], Awaitable[None]],
-        letters: DeadLetters,
+        deliver: Callable[["Msg", int], Awaitable[None]],
         stopping: asyncio.Event,
         durable: str,
+        subjects: str,
     ) -> None:
         self.stream = stream
         self._bus = bus
-        self._handle = handle
-        self._letters = letters
+        self._deliver = deliver
         self._stopping = stopping
         self._durable = durable
+        self._subjects = subjects
         self._in_hand: dict[int, tuple[Msg, asyncio.Task[None]]] = {}
         self._subscription: JetStreamContext.PullSubscription | None = None
 
@@ -103,6 +106,7 @@ class _Reader:
         js = self._bus.client.jetstream
         config = ConsumerConfig(
             durable_name=self._durable,
+            filter_subject=self._subjects,
             ack_policy=AckPolicy.EXPLICIT,
             deliver_policy=DeliverPolicy.NEW,
             ack_wait=ACK_WAIT_S,
@@ -180,7 +184,7 @@ class _Reader:
 
     async def _one(self, message: "Msg", sequence: int) -> None:
         try:
-            await self._handled(message, sequence)
+            await self._deliver(message, sequence)
             await message.ack()
             EVENT_LATENCY.labels(self.stream).observe(
                 (datetime.now(timezone.utc) - message.metadata.timestamp).total_seconds()
@@ -193,30 +197,6 @@ class _Reader:
             logger.warning("%s of %s comes again: %s", sequence, self.stream, str(error) or type(error).__name__)
         finally:
             del self._in_hand[sequence]
-
-    async def _handled(self, message: "Msg", sequence: int) -> None:
-        try:
-            event = Event.from_message(message.subject, message.data, sequence=sequence)
-        except EventInvalid as error:
-            await self._give_up(message, sequence, None, str(error))
-            return
-        try:
-            await self._handle(event)
-        except HandlersFailed as failed:
-            for handler, why in failed.errors.items():
-                await self._give_up(message, sequence, handler, f"{type(why).__name__}: {why}")
-
-    async def _give_up(self, message: "Msg", sequence: int, handler: str | None, reason: str) -> None:
-        logger.error("%s of %s goes to the dead letters, %s: %s", sequence, self.stream, handler or "no event", reason)
-        letter = DeadLetter(
-            stream=self.stream,
-            stream_sequence=sequence,
-            subject=message.subject,
-            handler=handler,
-            reason=reason,
-            body=base64.b64encode(message.data).decode(),
-        )
-        await self._letters.put(letter)
 
     async def _beat(self) -> None:
         while True:

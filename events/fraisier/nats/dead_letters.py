@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from fraisier.nats.bus import NatsEventBus
 
 DEAD_LETTERS = "FRAISIER_DEAD_LETTERS"
-_SUBJECT = f"{ROOT}.dead"
+REPLAYS = f"{ROOT}.replay.>"
+"""Letters that somebody wants handled again."""
+
+_LETTERS = f"{ROOT}.dead"
+_REPLAYS = REPLAYS.removesuffix(".>")
 KEPT_S = 30 * 24 * 3600
 
 
@@ -33,6 +37,7 @@ class DeadLetter(BaseModel):
         reason: what the handler raised, or what is wrong with the body.
         time: when it was given up.
         body: the event as it was, in base64, for it may be anything.
+        replay: which replay failed, for a letter that had been replayed.
         sequence: where the letter itself lies, for letters that were read.
     """
 
@@ -41,10 +46,11 @@ class DeadLetter(BaseModel):
     stream: str
     stream_sequence: int
     subject: str
-    handler: str | None
-    reason: str
+    handler: str | None = None
+    reason: str = ""
     time: datetime = Field(default_factory=lambda: datetime.now(timezone.utc))
     body: str
+    replay: int | None = None
     sequence: int | None = None
 
     @property
@@ -52,9 +58,18 @@ class DeadLetter(BaseModel):
         """The event.
 
         Raises:
-            EventInvalid: it is none.
+            EventInvalid: it is none, or another subject's.
         """
-        return Event.from_json(base64.b64decode(self.body), sequence=self.stream_sequence)
+        return Event.from_message(self.subject, base64.b64decode(self.body), sequence=self.stream_sequence)
+
+    def because(self, reason: str, *, handler: str | None) -> "DeadLetter":
+        """The letter, given up now."""
+        now = datetime.now(timezone.utc)
+        return self.model_copy(update={"reason": reason, "handler": handler, "time": now, "sequence": None})
+
+    def to_json(self) -> bytes:
+        """The letter as it is stored."""
+        return self.model_dump_json(exclude={"sequence"}).encode()
 
 
 class DeadLetters:
@@ -76,7 +91,7 @@ class DeadLetters:
             await js.add_stream(
                 JsStreamConfig(
                     name=DEAD_LETTERS,
-                    subjects=[f"{_SUBJECT}.>"],
+                    subjects=[f"{_LETTERS}.>", REPLAYS],
                     storage=StorageType.FILE,
                     # A full stream refuses, the event stays unacknowledged and comes again: no reason is lost.
                     discard=DiscardPolicy.NEW,
@@ -90,21 +105,26 @@ class DeadLetters:
 
     async def put(self, letter: DeadLetter) -> None:
         """Store a letter; the same event for the same handler is stored once."""
-        subject = f"{_SUBJECT}.{letter.stream}.{letter.stream_sequence}"
-        message_id = f"{letter.stream}:{letter.stream_sequence}:{letter.handler}"
-        body = letter.model_dump_json(exclude={"sequence"}).encode()
-        ack = await self._bus.client.jetstream.publish(
-            subject, body, stream=DEAD_LETTERS, headers={"Nats-Msg-Id": message_id}
-        )
-        if not ack.duplicate:
+        where = f"{letter.stream}.{letter.stream_sequence}"
+        if await self._publish(f"{_LETTERS}.{where}", letter, f"{where}:{letter.handler}:{letter.replay}"):
             COUNTER.labels(letter.stream).inc()
+
+    async def replay(self, letter: DeadLetter) -> None:
+        """Have a letter that was read handled again, by the handler that could not, and take it out of the stream.
+
+        Every running registry gets it; where the handler has another name now, or is gone, nothing happens. What
+        fails again is a new letter.
+        """
+        where = f"{letter.stream}.{letter.stream_sequence}"
+        await self._publish(f"{_REPLAYS}.{where}", letter, f"replay:{letter.sequence}")
+        await self.remove(letter)
 
     async def read(self) -> AsyncIterator[DeadLetter]:
         """Every letter that is there now, the oldest first."""
         js, sequence = self._bus.client.jetstream, 1
         while True:
             try:
-                found = await js.get_msg(DEAD_LETTERS, seq=sequence, subject=f"{_SUBJECT}.>", next=True)
+                found = await js.get_msg(DEAD_LETTERS, seq=sequence, subject=f"{_LETTERS}.>", next=True)
             except NotFoundError:
                 return
             letter = DeadLetter.model_validate_json(found.data or b"")
@@ -114,3 +134,8 @@ class DeadLetters:
     async def remove(self, letter: DeadLetter) -> None:
         """Take a letter that was read out of the stream."""
         await self._bus.client.jetstream.delete_msg(DEAD_LETTERS, letter.sequence or 0)
+
+    async def _publish(self, subject: str, letter: DeadLetter, message_id: str) -> bool:
+        """Whether it was not there before."""
+        js, headers = self._bus.client.jetstream, {"Nats-Msg-Id": message_id}
+        return not (await js.publish(subject, letter.to_json(), stream=DEAD_LETTERS, headers=headers)).duplicate

@@ -3,6 +3,7 @@
 import functools
 import logging
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 
 from fraisier.nats.config import HandlerConfig
 from fraisier.nats.events import Event
@@ -61,11 +62,14 @@ class EventHandlers:
         """A handler that counts events of a type in Prometheus, unless ``ENABLE_METRICS_RECORDING`` is off.
 
         It also records their ``data["duration_s"]``. An event that comes twice counts twice.
+
+        Args:
+            event_type: the type; ``*``, ``?`` and ``[…]`` are wildcards.
         """
         wanted = str(event_type)
 
         def record(event: Event) -> None:
-            if event.event_type != wanted or not handler_config().metrics_recording:
+            if not fnmatchcase(event.event_type, wanted) or not handler_config().metrics_recording:
                 return
             labels = (event.event_type, event.region, event.service)
             EVENTS.labels(*labels).inc()

@@ -26,6 +26,18 @@ class HandlerTimeout(Exception):
     """A handler did not end in its time."""
 
 
+class HandlersFailed(Exception):
+    """Some handlers of an event failed, after their retries; the others ran.
+
+    Attributes:
+        errors: by the handler's name.
+    """
+
+    def __init__(self, errors: dict[str, BaseException]) -> None:
+        self.errors = errors
+        super().__init__("; ".join(f"{name}: {type(error).__name__}: {error}" for name, error in errors.items()))
+
+
 class NotStarted(Exception):
     """The registry stopped before the handler's turn came; the event comes again."""
 

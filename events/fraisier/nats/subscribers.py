@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fraisier.nats.events import Event
 from fraisier.nats.filters import EventFilter
-from fraisier.nats.handling import Handler, NotStarted, Subscription
+from fraisier.nats.handling import Handler, HandlersFailed, NotStarted, Subscription
 
 if TYPE_CHECKING:
     from fraisier.nats.bus import NatsEventBus
@@ -17,18 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["EventFilter", "EventSubscriberRegistry", "HandlersFailed", "get_subscriber_registry"]
 
 HANDLER_TIMEOUT_S = 60.0
-
-
-class HandlersFailed(Exception):
-    """Some handlers of an event failed, after their retries; the others ran.
-
-    Attributes:
-        errors: by the handler's name.
-    """
-
-    def __init__(self, errors: dict[str, BaseException]) -> None:
-        self.errors = errors
-        super().__init__("; ".join(f"{name}: {type(error).__name__}: {error}" for name, error in errors.items()))
 
 
 class EventSubscriberRegistry:
@@ -105,13 +93,21 @@ class EventSubscriberRegistry:
         """The subscriptions that could want events of a type, whatever else they filter."""
         return [one for one in self._subscriptions.values() if one.event_filter.may_want(event_type)]
 
-    async def dispatch(self, event: Event) -> None:
+    async def dispatch(self, event: Event, *, handler: str | None = None) -> None:
         """Call every handler that wants the event, side by side, and wait for all of them.
+
+        Args:
+            event: what to handle.
+            handler: only the handlers of this name.
 
         Raises:
             HandlersFailed: some failed after their retries; all were called.
         """
-        wanted = [one for one in self._subscriptions.values() if one.event_filter.matches(event)]
+        wanted = [
+            one
+            for one in self._subscriptions.values()
+            if one.event_filter.matches(event) and handler in (None, one.name)
+        ]
         tasks = [one.lane.submit(event, lambda: self._stopping) for one in wanted]
         results = await asyncio.gather(*tasks, return_exceptions=True)
         # A handler that ends by a cancellation of its own making has failed like any other.

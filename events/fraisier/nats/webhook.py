@@ -5,9 +5,9 @@ import base64
 import hashlib
 import hmac
 import json
+import logging
 import time
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
@@ -22,6 +22,22 @@ FIRST_WAIT_S = 0.5
 _WORTH_ANOTHER_TRY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
+class _Unlogged(logging.Filter):
+    """Drops what would log a webhook's address, as httpx does with every request."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether no address is in it."""
+        return not any(address in record.getMessage() for address in self.addresses)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: set[str] = set()
+
+
+_unlogged = _Unlogged()
+logging.getLogger("httpx").addFilter(_unlogged)
+
+
 async def post(event: Event, config: HandlerConfig) -> None:
     """Post the event to the configured webhook.
 
@@ -33,9 +49,13 @@ async def post(event: Event, config: HandlerConfig) -> None:
         WebhookRefused: it was refused, or not taken in three attempts. The message names the host alone, for the
             path of a Slack or Discord webhook is its password.
     """
-    url = config.webhook_url.get_secret_value() if config.webhook_url else ""
+    try:
+        url = httpx.URL(config.webhook_url.get_secret_value() if config.webhook_url else "")
+    except httpx.InvalidURL:
+        raise WebhookRefused("WEBHOOK_URL is no URL") from None
     secret = config.webhook_secret.get_secret_value() if config.webhook_secret else ""
     body = json.dumps(_SHAPES[config.webhook_format](event)).encode()
+    _unlogged.addresses.add(str(url))
     why = ""
     async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
         for attempt in range(ATTEMPTS):
@@ -43,7 +63,7 @@ async def post(event: Event, config: HandlerConfig) -> None:
                 await asyncio.sleep(FIRST_WAIT_S * 2 ** (attempt - 1))
             try:
                 answer = await client.post(url, content=body, headers=_headers(event, body, secret))
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
+            except httpx.HTTPError as error:
                 why = type(error).__name__
                 continue
             if answer.is_success:
@@ -51,7 +71,7 @@ async def post(event: Event, config: HandlerConfig) -> None:
             why = f"HTTP {answer.status_code}"
             if answer.status_code not in _WORTH_ANOTHER_TRY:
                 break
-    raise WebhookRefused(f"the webhook at {urlsplit(url).hostname} did not take {event.event_type}: {why}")
+    raise WebhookRefused(f"the webhook at {url.host} did not take {event.event_type}: {why}")
 
 
 def _headers(event: Event, body: bytes, secret: str) -> dict[str, str]:

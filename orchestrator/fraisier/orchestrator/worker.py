@@ -1,10 +1,6 @@
 """The worker process: carries out workflows and activities until it is asked to stop."""
 
-import asyncio
-import contextlib
 import logging
-import signal
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +12,7 @@ from fraisier.nats import ArtifactStore, NatsClient, NatsEventBus, check_durabil
 from fraisier.orchestrator.connections import connections
 from fraisier.orchestrator.errors import Unreachable
 from fraisier.orchestrator.settings import artifact_cache
+from fraisier.orchestrator.stopping import stop_on_signals, stopped_or_lost
 from fraisier.providers.base import Provider
 from fraisier.providers.registry import load_provider
 from fraisier.workflows.activities.events import EventActivities
@@ -82,28 +79,11 @@ async def run_worker() -> None:
 
         pool = ProviderPool(make)
         worker = build_worker(to.temporal, to.bus, to.nats, pool, artifact_cache())
-        stop = asyncio.Event()
-        with _on_signals(stop):
+        with stop_on_signals() as stop:
             async with worker:
                 logger.info("worker polls %s; stop it with SIGTERM", TASK_QUEUE)
-                lost = asyncio.create_task(to.nats.closed.wait())
-                stopped = asyncio.create_task(stop.wait())
-                await asyncio.wait({lost, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                await stopped_or_lost(stop, to.nats.closed)
                 logger.info("worker ends: running steps have %s s", GRACE.total_seconds())
-        for task in (lost, stopped):
-            task.cancel()
         await pool.close()
         if not stop.is_set():
             raise Unreachable(f"NATS was lost for good: {to.nats.last_error}. Start the worker again when it is back.")
-
-
-@contextlib.contextmanager
-def _on_signals(stop: asyncio.Event) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)

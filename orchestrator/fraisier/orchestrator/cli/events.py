@@ -1,12 +1,18 @@
-"""``fraisier events tail``."""
+"""``fraisier events tail | serve``."""
 
+import os
 from typing import Annotated
 
 import typer
 
+from fraisier.orchestrator.cli import letters
 from fraisier.orchestrator.cli.run import run
 
-app = typer.Typer(help="Look at stored events.", no_args_is_help=True)
+app = typer.Typer(help="Look at stored events, and have them handled.", no_args_is_help=True)
+letters.add_to(app)
+
+METRICS_PORT = 9464
+"""The port that OpenTelemetry's Prometheus exporters listen on, so that it is easy to guess."""
 
 
 @app.command()
@@ -24,6 +30,29 @@ def tail(
     Example: [bold]fraisier events tail --all --service api --no-follow[/bold]
     """
     run(_tail(service, region, rollout, since_start=since_start, follow=follow, raw=raw))
+
+
+@app.command()
+def serve(
+    *,
+    address: Annotated[str, typer.Option(help="Where the metrics page listens.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The metrics page's port; 0 for none.", min=0, max=65535)] = METRICS_PORT,
+) -> None:
+    """Log every event, notify of failures, and count all in Prometheus, until SIGTERM.
+
+    ENABLE_EVENT_LOGGING, ENABLE_WEBHOOK_NOTIFICATIONS (with WEBHOOK_URL) and ENABLE_METRICS_RECORDING switch each.
+    A restart goes on where it was.
+
+    Example: [bold]fraisier events serve[/bold]
+    """
+    os.environ.setdefault("FRAISIER_LOG_LEVEL", "INFO")
+    run(_serve(address, port))
+
+
+async def _serve(address: str, port: int) -> None:
+    from fraisier.orchestrator.serve import serve as work  # noqa: PLC0415
+
+    await work(address, port)
 
 
 async def _tail(service: str, region: str, rollout: str, *, since_start: bool, follow: bool, raw: bool) -> None:
