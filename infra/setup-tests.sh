@@ -17,6 +17,7 @@ missing() {
     has chromium || echo chromium
     has ps || echo procps
     has git || echo git
+    has promtool || echo prometheus
 }
 
 as_root() {

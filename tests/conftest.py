@@ -5,6 +5,7 @@ pytest_plugins = [
     "tests.support.docker_engine",
     "tests.support.nats",
     "tests.support.releases",
+    "tests.support.serving",
     "tests.support.systemd_hosts",
     "tests.support.temporal",
     "tests.support.workers",

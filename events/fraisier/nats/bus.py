@@ -1,6 +1,7 @@
 """The event bus: publish once for ever, find, read back."""
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import AsyncIterator
@@ -21,9 +22,10 @@ from fraisier.nats.errors import (
     StreamLimitExceeded,
 )
 from fraisier.nats.events import Event, InvalidEvent, StoredEvent
+from fraisier.nats.metrics import STREAM_BYTES, STREAM_EVENTS, STREAM_LIMIT
 from fraisier.nats.publishing import PUBLISHES, Publisher
 from fraisier.nats.reading import Batch, read_batch
-from fraisier.nats.streams import STREAMS, ensure_streams
+from fraisier.nats.streams import DEAD_LETTERS, STREAMS, ensure_streams
 from fraisier.nats.subjects import subject_filter
 
 if TYPE_CHECKING:
@@ -168,6 +170,15 @@ class NatsEventBus(Publisher):
         """The last sequence of a domain's stream, 0 when nothing was ever stored."""
         await self.ensure_streams()
         return (await self._js.stream_info(STREAMS[domain])).state.last_seq
+
+    async def measure_streams(self) -> None:
+        """Set the metrics of the streams' sizes."""
+        for stream in (*STREAMS.values(), DEAD_LETTERS):
+            with contextlib.suppress(NotFoundError):
+                info = await self._js.stream_info(stream)
+                STREAM_BYTES.labels(stream).set(info.state.bytes)
+                STREAM_EVENTS.labels(stream).set(info.state.messages)
+                STREAM_LIMIT.labels(stream).set(info.config.max_bytes or 0)
 
     @asynccontextmanager
     async def hints(self, subject: str) -> AsyncIterator[asyncio.Event]:

@@ -12,12 +12,12 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import APIError
 
-from fraisier.nats.dead_letters import DEAD_LETTERS, REPLAYS, DeadLetters
+from fraisier.nats.dead_letters import REPLAYS, DeadLetters
 from fraisier.nats.delivery import Delivery, Handle
 from fraisier.nats.errors import NatsConnectionError
 from fraisier.nats.handling import NotStarted
 from fraisier.nats.metrics import EVENT_LATENCY
-from fraisier.nats.streams import STREAMS
+from fraisier.nats.streams import DEAD_LETTERS, STREAMS
 from fraisier.nats.subjects import ROOT
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fraisier.nats.events import Event
 from fraisier.nats.metrics import DEAD_LETTERS as COUNTER
+from fraisier.nats.streams import DEAD_LETTERS
 from fraisier.nats.subjects import ROOT
 
 if TYPE_CHECKING:
     from fraisier.nats.bus import NatsEventBus
 
-DEAD_LETTERS = "FRAISIER_DEAD_LETTERS"
 REPLAYS = f"{ROOT}.replay.>"
 """Letters that somebody wants handled again."""
 

@@ -24,6 +24,12 @@ EVENT_LATENCY = Histogram(
 
 DEAD_LETTERS = Counter("fraisier_dead_letters", "Events that were put into the dead-letter stream.", ["stream"])
 
+STREAM_BYTES = Gauge("fraisier_stream_bytes", "What a stream holds.", ["stream"])
+
+STREAM_LIMIT = Gauge("fraisier_stream_limit_bytes", "What a stream may hold before it refuses more.", ["stream"])
+
+STREAM_EVENTS = Gauge("fraisier_stream_events", "How many messages a stream holds.", ["stream"])
+
 DISCONNECTS = Counter("fraisier_nats_disconnects", "Connections to NATS that were lost.")
 
 CONNECTED = Gauge("fraisier_nats_connected", "Connections to NATS that stand now.")

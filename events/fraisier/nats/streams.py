@@ -16,6 +16,9 @@ from fraisier.nats.subjects import DOMAINS, ROOT
 STREAMS = {domain: f"{domain.upper()}_EVENTS" for domain in DOMAINS}
 """The stream of each domain."""
 
+DEAD_LETTERS = "FRAISIER_DEAD_LETTERS"
+"""The stream of events that a handler could not handle."""
+
 HOUR_S = 3600
 DUPLICATE_WINDOW_S = 3600.0
 """Within it the server itself recognises a repeated publish; after it the write-once subject does."""

@@ -1,9 +1,12 @@
 """The process behind ``fraisier events serve``: logs, notifies and counts what happens."""
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Iterator
 
+from nats.errors import Error as NatsError
+from nats.js.errors import APIError
 from prometheus_client import start_http_server
 
 from fraisier.nats import EventHandlers, EventSubscriberRegistry, NatsEventBus
@@ -17,6 +20,10 @@ DURABLE = "fraisier-serve"
 RETRIES = 2
 RETRY_S = 1.0
 """Few and short, for a notification is tried several times at each; then it is a dead letter that can be replayed."""
+
+
+MEASURE_S = 5.0
+"""How often the streams' sizes are looked at, in seconds: more often than Prometheus scrapes."""
 
 
 def everyday_handlers() -> EventSubscriberRegistry:
@@ -43,14 +50,27 @@ async def serve(address: str, port: int) -> None:
     registry = everyday_handlers()
     with _metrics(address, port), stop_on_signals() as stop:
         try:
-            await registry.start(NatsEventBus(client, config.streams), durable=DURABLE)
+            bus = NatsEventBus(client, config.streams)
+            await registry.start(bus, durable=DURABLE)
+            measuring = asyncio.create_task(_measure(bus))
             logger.info("events are logged, counted and notified of; stop with SIGTERM")
             await stopped_or_lost(stop, client.closed)
+            measuring.cancel()
         finally:
             await registry.stop()
             await client.disconnect()
     if not stop.is_set():
         raise Unreachable(f"NATS was lost for good: {client.last_error}. Start again when it is back.")
+
+
+async def _measure(bus: NatsEventBus) -> None:
+    """Look at the streams' sizes again and again; while NATS is away the last ones stay."""
+    while True:
+        try:
+            await bus.measure_streams()
+        except (NatsError, APIError, asyncio.TimeoutError) as error:
+            logger.warning("the streams cannot be measured: %s", str(error) or type(error).__name__)
+        await asyncio.sleep(MEASURE_S)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,147 @@
+"""Prometheus' own tools and a real Prometheus take the rules; Grafana's own models take the dashboard."""
+
+import asyncio
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from asyncio.subprocess import DEVNULL
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client import REGISTRY
+from ruamel.yaml import YAML
+
+from fraisier.nats import NatsEventBus
+from fraisier.orchestrator.stack.ports import free_ports
+from tests.support.nats import NatsServer
+from tests.support.serving import serving
+
+FOLDER = Path(__file__).parents[2] / "infra" / "monitoring"
+PATIENCE_S = 40
+
+
+def promtool(*arguments: str | Path) -> None:
+    done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False, cwd=FOLDER)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def dashboard() -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((FOLDER / "dashboard.json").read_text())
+    return loaded
+
+
+def expressions() -> list[str]:
+    """Every question that the dashboard and the rules ask of Prometheus."""
+    panels = [target["expr"] for panel in dashboard()["panels"] for target in panel["targets"]]
+    rules = YAML(typ="safe").load(FOLDER / "rules.yml")["groups"][0]["rules"]
+    return [*panels, *(rule["expr"] for rule in rules)]
+
+
+def lost(before: Any, after: Any, where: str = "") -> list[str]:
+    """The keys that did not survive."""
+    if isinstance(before, dict):
+        gone = [f"{where}/{key}" for key in before if key not in after]
+        return gone + [one for key in before if key in after for one in lost(before[key], after[key], f"{where}/{key}")]
+    if isinstance(before, list):
+        return [one for at, (a, b) in enumerate(zip(before, after, strict=True)) for one in lost(a, b, f"{where}/{at}")]
+    return [] if before == after else [f"{where}: {before} became {after}"]
+
+
+def test_prometheus_takes_the_configuration_and_each_alert_goes_off_on_its_fault():
+    promtool("check", "config", "prometheus.yml")
+    promtool("test", "rules", "rules.test.yml")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Grafana's SDK has no release for Python 3.10")
+def test_grafanas_own_model_knows_every_key_of_the_dashboard():
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder  # noqa: PLC0415
+    from grafana_foundation_sdk.models.dashboard import Dashboard  # noqa: PLC0415
+
+    assert lost(dashboard(), json.loads(JSONEncoder().encode(Dashboard.from_json(dashboard())))) == []
+    identifiers = [panel["id"] for panel in dashboard()["panels"]]
+    assert len(set(identifiers)) == len(identifiers)
+
+
+def test_every_question_is_promql_and_asks_of_metrics_that_there_are(tmp_path: Path):
+    asked = [one.replace("$__rate_interval", "5m") for one in expressions()]
+    rules = {"groups": [{"name": "asked", "rules": [{"record": f"asked:{n}", "expr": e} for n, e in enumerate(asked)]}]}
+    (tmp_path / "asked.yml").write_text(json.dumps(rules))
+    promtool("check", "rules", tmp_path / "asked.yml")
+    there = {family.name for family in REGISTRY.collect()}
+    names = {re.sub("_(bucket|count|total)$", "", name) for one in asked for name in re.findall(r"fraisier_\w+", one)}
+    assert names
+    assert names <= there
+
+
+class Prometheus:
+    """A real one, with the committed configuration but for the port that it scrapes and its haste."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+
+    async def becomes(self, query: str, wanted: float) -> None:
+        """Ask until the answer is at least as wanted, or exactly 0 when that is wanted."""
+        end, value = time.monotonic() + PATIENCE_S, None
+        async with httpx.AsyncClient(trust_env=False) as web:
+            while time.monotonic() < end:
+                answer = (await web.get(f"{self.url}/api/v1/query", params={"query": query})).json()
+                value = next((float(one["value"][1]) for one in answer["data"]["result"]), None)
+                if value is not None and (value == 0 if wanted == 0 else value >= wanted):
+                    return
+                await asyncio.sleep(0.2)
+        raise AssertionError(f"{query} is {value}, not {wanted}")
+
+
+@asynccontextmanager
+async def prometheus(folder: Path, target: int) -> AsyncIterator[Prometheus]:
+    folder.mkdir()
+    config = (FOLDER / "prometheus.yml").read_text().replace("9464", str(target)).replace("15s", "1s")
+    (folder / "prometheus.yml").write_text(config)
+    shutil.copy(FOLDER / "rules.yml", folder)
+    port = free_ports({"prometheus": 0})["prometheus"]
+    process = await asyncio.create_subprocess_exec(
+        "prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
+        f"--web.listen-address=127.0.0.1:{port}", stderr=DEVNULL,
+    )  # fmt: skip
+    try:
+        async with httpx.AsyncClient(trust_env=False) as web:
+            for _ in range(200):
+                try:
+                    if (await web.get(f"http://127.0.0.1:{port}/-/ready")).is_success:
+                        break
+                except httpx.ConnectError:
+                    pass
+                await asyncio.sleep(0.1)
+        yield Prometheus(port)
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def test_a_metric_moves_when_its_fault_is_made(
+    nats_server: NatsServer, bus: NatsEventBus, nats_env: dict[str, str], tmp_path: Path
+):
+    port = free_ports({"metrics": 0})["metrics"]
+    async with (
+        serving(port, nats_env | {"ENABLE_WEBHOOK_NOTIFICATIONS": "false"}),
+        prometheus(tmp_path / "p", port) as asked,
+    ):
+        await asked.becomes("fraisier_nats_connected", 1)
+        await bus.publish_health_event("health.check_failed", "r1", {"service": "api"}, region="eu-west-1")
+        await asked.becomes('fraisier_events_total{event_type="health.check_failed",region="eu-west-1"}', 1)
+        await asked.becomes('fraisier_stream_bytes{stream="HEALTH_EVENTS"}', 100)
+        await asked.becomes('fraisier_event_latency_seconds_count{stream="HEALTH_EVENTS"}', 1)
+        await bus.client.jetstream.publish("fraisier.health.eu-west-1.api.r1.check_failed.x", b"no event")
+        await asked.becomes('fraisier_dead_letters_total{stream="HEALTH_EVENTS"}', 1)
+        nats_server.kill()
+        await asked.becomes("fraisier_nats_connected", 0)
+        nats_server.start()
+        await asked.becomes("fraisier_nats_connected", 1)
+        await asked.becomes("fraisier_nats_disconnects_total", 1)
