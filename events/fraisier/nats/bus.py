@@ -112,7 +112,7 @@ class NatsEventBus(Publisher):
                 raise
             except (NoStreamResponseError, nats.errors.Error, asyncio.TimeoutError, OSError) as error:
                 self._give_up_if_hopeless(error, subject)
-                logger.warning("publish of %s waits for NATS: %s", event.event_type, str(error) or type(error).__name__)
+                logger.warning("publish of %s waits for NATS: %s", event.event_type, self._why(error))
                 if isinstance(error, NoStreamResponseError):
                     self._ensured = None
             await asyncio.sleep(wait * random.uniform(0.5, 1))  # noqa: S311 (jitter)
@@ -235,6 +235,14 @@ class NatsEventBus(Publisher):
                 f"sequence {stored.sequence} of {STREAMS[event.domain]}"
             )
         return StoredEvent(stream=STREAMS[event.domain], sequence=stored.sequence or 0, duplicate=True)
+
+    def _why(self, error: Exception) -> str:
+        if isinstance(error, (nats.errors.TimeoutError, asyncio.TimeoutError)) and self.client.is_connected:
+            return (
+                "it is there but acknowledges nothing. If that goes on: is its disk full (df -h)? Make room and restart "
+                "the server, for JetStream does not go on by itself"
+            )
+        return str(error) or type(error).__name__
 
     def _give_up_if_hopeless(self, error: Exception, *subjects: str) -> None:
         refused = self.client.refusal(*subjects)

@@ -19,6 +19,9 @@ STREAMS = {domain: f"{domain.upper()}_EVENTS" for domain in DOMAINS}
 DEAD_LETTERS = "FRAISIER_DEAD_LETTERS"
 """The stream of events that a handler could not handle."""
 
+_NO_ROOM = 10047
+"""JetStream's code for "insufficient storage resources available"."""
+
 HOUR_S = 3600
 DUPLICATE_WINDOW_S = 3600.0
 """Within it the server itself recognises a repeated publish; after it the write-once subject does."""
@@ -101,6 +104,11 @@ async def _refused(call: Awaitable[object], wanted: JsStreamConfig) -> None:
     try:
         await call
     except APIError as error:
+        if error.err_code == _NO_ROOM:
+            raise StreamDrift(
+                f"the NATS server has no room for stream {wanted.name} of {wanted.max_bytes} bytes, which it sets "
+                "aside: free its disk, raise max_file_store in its jetstream block, or lower NATS_STREAM_MAX_SIZE"
+            ) from error
         raise StreamDrift(
             f"stream {wanted.name} cannot be made as configured: {error.description}. "
             f"Compare with: nats stream info {wanted.name}"
