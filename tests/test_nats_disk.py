@@ -68,7 +68,7 @@ async def test_a_full_disk_is_told_of_and_costs_no_event(
         acknowledged, waiting = await fill(bus)
         assert acknowledged > 10
         assert "no space left on device" in (small_disk / "nats.log").read_text()
-        assert "is its disk full (df -h)? Make room and restart the server" in caplog.text
+        assert "is its disk full (df -h)? Make room and restart it" in caplog.text
         ballast.unlink()
         server_on_it.kill()
         server_on_it.start()
