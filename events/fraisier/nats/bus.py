@@ -239,8 +239,8 @@ class NatsEventBus(Publisher):
     def _why(self, error: Exception) -> str:
         if isinstance(error, (nats.errors.TimeoutError, asyncio.TimeoutError)) and self.client.is_connected:
             return (
-                "it is there but acknowledges nothing. If that goes on: is its disk full (df -h)? Make room and restart "
-                "it, for JetStream does not go on by itself"
+                "it is there but acknowledges nothing. If that goes on: is its disk full (df -h)? Make room and "
+                "restart it, for JetStream does not go on by itself"
             )
         return str(error) or type(error).__name__
 
