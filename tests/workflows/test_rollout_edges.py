@@ -2,12 +2,9 @@
 
 import asyncio
 
-import pytest
-from temporalio.client import WorkflowFailureError
-
-from fraisier.workflows.contracts import OnFailure, RolloutPhase
+from fraisier.workflows.contracts import RolloutPhase
 from fraisier.workflows.rollout import RolloutWorkflow
-from tests.workflows.harness import Harness, make_plan
+from tests.workflows.harness import SECONDS, Harness, make_plan
 
 
 async def _entered(harness: Harness, target: str, step: str) -> None:
@@ -22,7 +19,7 @@ async def test_cancelling_the_workflow_during_a_rollback_lets_the_rollback_finis
     await handle.signal(RolloutWorkflow.rollback)
     await _entered(harness, "b1", "rollback")
     await handle.cancel()
-    await asyncio.sleep(1)
+    await handle.query(RolloutWorkflow.status)  # answered after the cancellation was seen
     opened.set()
     result = await harness.finish(handle)
     assert result.phase is RolloutPhase.ROLLED_BACK
@@ -58,21 +55,6 @@ async def test_a_region_rollback_that_is_terminated_stops_no_other(harness: Harn
     assert harness.world.versions()["a1"] == "1.0.0"
 
 
-async def test_many_running_steps_are_stopped_in_the_same_order_at_every_replay(harness: Harness) -> None:
-    targets = 12
-    for number in range(1, targets + 1):
-        harness.world.blocked[f"a{number}", "activate"] = asyncio.Event()
-    plan = make_plan(["a"], targets=targets, max_parallel=targets)
-    handle = await harness.start(plan)
-    for number in range(1, targets + 1):
-        await _entered(harness, f"a{number}", "activate")
-    await handle.signal(RolloutWorkflow.rollback)
-    result = await harness.finish(handle)
-    for _ in range(5):
-        await harness.replay(handle.id)
-    assert result.phase is RolloutPhase.ROLLED_BACK
-
-
 async def test_rollback_twice_and_while_paused_goes_back_once(harness: Harness) -> None:
     plan = make_plan(["a"], ["b"], soak=300)
     handle = await harness.start(plan)
@@ -87,26 +69,22 @@ async def test_rollback_twice_and_while_paused_goes_back_once(harness: Harness) 
 
 
 async def test_a_region_terminated_in_mid_step_counts_as_failed_and_goes_back(harness: Harness) -> None:
-    blocked = harness.world.blocked["b1", "activate"] = asyncio.Event()
+    harness.world.blocked["b1", "activate"] = asyncio.Event()
     plan = make_plan(["a"], ["b"], ["c"])
     handle = await harness.start(plan)
     await _entered(harness, "b1", "activate")
     status = await handle.query(RolloutWorkflow.status)
     await harness.client.get_workflow_handle(f"rollout:{plan.service}:{status.rollout_id}:b").terminate("by hand")
     result = await harness.finish(handle)
-    blocked.set()
     assert (result.phase, result.regions) == (RolloutPhase.FAILED, {"a": "succeeded", "b": "rolled_back"})
-    await asyncio.sleep(3)
     assert harness.world.versions()["b1"] == "1.0.0"
 
 
 async def test_a_release_that_runs_already_can_be_rolled_out_and_taken_back(harness: Harness) -> None:
     plan = make_plan(["a"])
     assert (await harness.finish(await harness.start(plan))).phase is RolloutPhase.SUCCEEDED
-    again = plan.model_copy(
-        update={"waves": (plan.waves[0].model_copy(update={"soak": make_plan(["a"], final_soak=300).waves[0].soak}),)}
-    )
-    handle = await harness.start(again)
+    soaking = plan.waves[0].model_copy(update={"soak": 300 * SECONDS})
+    handle = await harness.start(plan.model_copy(update={"waves": (soaking,)}))
     await harness.until(handle, phase=RolloutPhase.SOAKING)
     await handle.signal(RolloutWorkflow.rollback)
     result = await harness.finish(handle)
@@ -114,7 +92,12 @@ async def test_a_release_that_runs_already_can_be_rolled_out_and_taken_back(harn
     assert harness.world.versions()["a1"] == "2.0.0"
 
 
-async def test_unfinished_names(harness: Harness) -> None:
-    with pytest.raises(WorkflowFailureError):
-        raise WorkflowFailureError(cause=Exception("x"))
-    assert OnFailure.ROLLBACK_ALL
+async def test_a_first_release_that_is_taken_back_leaves_nothing(harness: Harness) -> None:
+    harness.world.hosts["a1"].release = None
+    plan = make_plan(["a"], final_soak=300)
+    handle = await harness.start(plan)
+    await harness.until(handle, phase=RolloutPhase.SOAKING)
+    await handle.signal(RolloutWorkflow.rollback)
+    result = await harness.finish(handle)
+    assert result.phase is RolloutPhase.ROLLED_BACK
+    assert harness.world.versions() == {"a1": ""}

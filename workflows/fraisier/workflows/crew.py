@@ -184,14 +184,30 @@ class Crew:
                 previous=self._state.previous.get(name, {}),
                 reason=reason,
             )
-            report = await workflow.execute_child_workflow(
-                RegionRollbackWorkflow.run,
-                order,
-                id=f"rollout:{self._plan.service}:{self._order.rollout_id}:{name}:rollback",
-                static_summary=f"{name}: back from {self._plan.service} {self._plan.release.version}",
-            )
+            report = await self._ask_back(name, order)
             self._state.region(name, report.outcome.value, report.error)
             if report.outcome is RegionOutcome.ROLLED_BACK:
                 self._state.touched.pop(name)
             self._show()
             return report
+
+    async def _ask_back(self, name: str, order: RollbackInput) -> RegionReport:
+        """Run a region's rollback; one that breaks counts as failed and keeps no other region from going back."""
+        try:
+            return await workflow.execute_child_workflow(
+                RegionRollbackWorkflow.run,
+                order,
+                id=f"rollout:{self._plan.service}:{self._order.rollout_id}:{name}:rollback",
+                static_summary=f"{name}: back from {self._plan.service} {self._plan.release.version}",
+            )
+        except FailureError as error:
+            return RegionReport(
+                region=name,
+                outcome=RegionOutcome.ROLLBACK_FAILED,
+                targets=tuple(
+                    TargetReport(
+                        target=target, outcome=TargetOutcome.ROLLBACK_FAILED, touched=True, error=describe(error)
+                    )
+                    for target in order.targets
+                ),
+            )
