@@ -55,6 +55,25 @@ async def test_a_region_rollback_that_is_terminated_stops_no_other(harness: Harn
     assert harness.world.versions()["a1"] == "1.0.0"
 
 
+async def test_running_steps_are_stopped_in_the_order_of_the_plan(harness: Harness) -> None:
+    targets = [f"a{number}" for number in range(1, 13)]
+    harness.world.blocked |= {(target, "activate"): asyncio.Event() for target in targets}
+    plan = make_plan(["a"], targets=len(targets), max_parallel=len(targets))
+    handle = await harness.start(plan)
+    for target in targets:
+        await _entered(harness, target, "activate")
+    await handle.signal(RolloutWorkflow.rollback)
+    result = await harness.finish(handle)
+    region = harness.client.get_workflow_handle(f"rollout:{plan.service}:{result.rollout_id}:a")
+    cancelled = [
+        event.activity_task_cancel_requested_event_attributes.scheduled_event_id
+        for event in (await region.fetch_history()).events
+        if event.HasField("activity_task_cancel_requested_event_attributes")
+    ]
+    assert len(cancelled) == len(targets)
+    assert cancelled == sorted(cancelled)
+
+
 async def test_rollback_twice_and_while_paused_goes_back_once(harness: Harness) -> None:
     plan = make_plan(["a"], ["b"], soak=300)
     handle = await harness.start(plan)

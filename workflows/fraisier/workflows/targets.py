@@ -31,7 +31,8 @@ class TargetBoard:
         self._release = release
         self._region = region
         self._generation = generation
-        self._running: set[Any] = set()
+        # A dict for its order: a set's differs from replay to replay, and commands follow it.
+        self._running: dict[Any, None] = {}
         self._reports = {target.name: TargetReport(target=target.name) for target in region.targets}
         self._stopping = False
 
@@ -91,7 +92,7 @@ class TargetBoard:
             summary=f"{order.step.name} {target} → {(order.to or order.release).version}",
             **STEP,
         )
-        self._running.add(handle)
+        self._running[handle] = None
         try:
             return await handle
         except ActivityError as error:
@@ -101,7 +102,7 @@ class TargetBoard:
                 self.fail(target, describe(error))
             return None
         finally:
-            self._running.discard(handle)
+            self._running.pop(handle, None)
 
     def names(self, targets: Iterable[TargetPlan]) -> str:
         """Names for people."""
