@@ -2,6 +2,7 @@
 
 import asyncio
 
+from fraisier.nats import new_event
 from fraisier.workflows.contracts import RolloutPhase
 from fraisier.workflows.rollout import RolloutWorkflow
 from tests.workflows.harness import SECONDS, Harness, make_plan
@@ -109,6 +110,26 @@ async def test_a_release_that_runs_already_can_be_rolled_out_and_taken_back(harn
     result = await harness.finish(handle)
     assert result.phase is RolloutPhase.ROLLED_BACK
     assert harness.world.versions()["a1"] == "2.0.0"
+
+
+async def test_a_verb_whose_audit_event_cannot_be_stored_takes_effect_nevertheless(harness: Harness) -> None:
+    plan = make_plan(["a"], ["b"], final_soak=300)
+    handle = await harness.start(plan)
+    status = await harness.until(handle, phase=RolloutPhase.SOAKING)
+    await harness.bus.publish_event(
+        new_event(
+            "deployment.rollback_requested",
+            deployment_id=status.rollout_id,
+            region="global",
+            service=plan.service,
+            data={"by": "somebody else"},
+            step="verb.1",
+        )
+    )
+    await handle.signal(RolloutWorkflow.rollback)
+    result = await harness.finish(handle)
+    assert result.phase is RolloutPhase.ROLLED_BACK
+    assert set(harness.world.versions().values()) == {"1.0.0"}
 
 
 async def test_a_first_release_that_is_taken_back_leaves_nothing(harness: Harness) -> None:

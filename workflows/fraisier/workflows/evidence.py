@@ -72,9 +72,12 @@ class Evidence:
         await workflow.execute_activity_method(EventActivities.publish, event, summary=event_type, **EVENT)
 
     async def announce_verb(self, verb: Verb, request: VerbRequest, number: int) -> None:
-        """Leave the audit event of a verb that took effect."""
+        """Leave the audit event of a verb that took effect; an event that is refused must not undo the effect."""
         data = {"by": request.by, "reason": request.reason, "request_id": request.id}
-        await self.announce(VERB_EVENTS[verb], step=f"verb.{number}", data=data)
+        try:
+            await self.announce(VERB_EVENTS[verb], step=f"verb.{number}", data=data)
+        except ActivityError as error:
+            workflow.logger.error("%s took effect, but its event could not be stored: %s", verb.value, describe(error))
 
     async def mint(self, note: str) -> int:
         """A fencing generation above every one before it."""
