@@ -1,13 +1,31 @@
 """What verbs do to a running rollout: the pause, the end that was asked for, the decision that is waited for."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from temporalio import workflow
 
 from fraisier.workflows.verbs import Verb, VerbRequest
+
+R = TypeVar("R")
+
+
+async def to_the_end(work: Coroutine[Any, Any, R]) -> R:
+    """Finish what must not stop half way: cancelling the workflow meanwhile is too late and changes nothing.
+
+    Raises:
+        Exception: what the work raises.
+    """
+    task = asyncio.create_task(work)
+    while True:
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.done():
+                raise
+            workflow.logger.warning("too late to cancel: the rollout is ending and goes on to its end")
 
 
 class Interrupted(Exception):

@@ -16,7 +16,7 @@ from fraisier.workflows.contracts import (
     RolloutResult,
     WavePlan,
 )
-from fraisier.workflows.controls import Controls, Interrupted
+from fraisier.workflows.controls import Controls, Interrupted, to_the_end
 from fraisier.workflows.crew import Crew
 from fraisier.workflows.details import rollout_details
 from fraisier.workflows.evidence import Evidence
@@ -62,15 +62,15 @@ class RolloutWorkflow:
             await self._forward()
             self._end(RolloutPhase.SUCCEEDED)
         except RolloutFailed as failure:
-            await self._fail(failure)
+            await to_the_end(self._fail(failure))
         except Interrupted:
-            await self._end_as_asked()
+            await to_the_end(self._end_as_asked())
         except (FailureError, asyncio.CancelledError) as error:
             if not is_cancelled_exception(error):
                 raise
             self._controls.ending = self._controls.ending or Verb.CANCEL
-            await self._end_as_asked()
-        return await self._close()
+            await to_the_end(self._end_as_asked())
+        return await to_the_end(self._close())
 
     # -- verbs ---------------------------------------------------------------------------------------------
 
@@ -228,10 +228,11 @@ class RolloutWorkflow:
     # -- the end -------------------------------------------------------------------------------------------
 
     async def _fail(self, failure: RolloutFailed) -> None:
+        reason = str(failure)
         if failure.back:
-            self._state.enter(RolloutPhase.ROLLING_BACK, reason=str(failure))
-            await self._take_back(failure.back, str(failure))
-        self._end(RolloutPhase.FAILED, str(failure))
+            self._state.enter(RolloutPhase.ROLLING_BACK, reason=reason)
+            await self._take_back(failure.back, reason)
+        self._end(RolloutPhase.FAILED, reason)
 
     async def _end_as_asked(self) -> None:
         request = self._controls.request
