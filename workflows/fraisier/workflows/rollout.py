@@ -232,7 +232,11 @@ class RolloutWorkflow:
         if failure.back:
             self._state.enter(RolloutPhase.ROLLING_BACK, reason=reason)
             await self._take_back(failure.back, reason)
-        self._end(RolloutPhase.FAILED, reason)
+        if self._controls.ending is Verb.ROLLBACK and any(self._state.touched.values()):
+            # Asked while failed regions went back by themselves: the others shall follow.
+            await self._end_as_asked()
+        else:
+            self._end(RolloutPhase.FAILED, reason)
 
     async def _end_as_asked(self) -> None:
         request = self._controls.request
