@@ -141,3 +141,11 @@ async def test_a_first_release_that_is_taken_back_leaves_nothing(harness: Harnes
     result = await harness.finish(handle)
     assert result.phase is RolloutPhase.ROLLED_BACK
     assert harness.world.versions() == {"a1": ""}
+
+
+async def test_what_could_not_be_taken_back_stands_in_the_reason_of_a_failure(harness: Harness) -> None:
+    harness.world.unhealthy |= {("b1", "2.0.0"), ("b1", "1.0.0")}
+    plan = make_plan(["a"], ["b"])
+    result = await harness.finish(await harness.start(plan))
+    assert result.phase is RolloutPhase.FAILED
+    assert "back on 1.0.0, but not healthy" in result.reason

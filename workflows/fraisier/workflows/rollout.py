@@ -213,7 +213,7 @@ class RolloutWorkflow:
             raise RolloutFailed(reason, back=self._state.touched)
         if failed and self._plan.on_failure is OnFailure.ROLLBACK_REGION:
             self._state.enter(RolloutPhase.ROLLING_BACK, reason=reason)
-            await self._take_back(failed, reason)
+            reason = _with_left(reason, await self._take_back(failed, reason))
         self._go(
             RolloutPhase.DECISION,
             f"a decision: {reason}. Send retry, skip, rollback or cancel",
@@ -231,7 +231,7 @@ class RolloutWorkflow:
         reason = str(failure)
         if failure.back:
             self._state.enter(RolloutPhase.ROLLING_BACK, reason=reason)
-            await self._take_back(failure.back, reason)
+            reason = _with_left(reason, await self._take_back(failure.back, reason))
         if self._controls.ending is Verb.ROLLBACK and any(self._state.touched.values()):
             # Asked while failed regions went back by themselves: the others shall follow.
             await self._end_as_asked()
@@ -248,10 +248,8 @@ class RolloutWorkflow:
         self._state.enter(RolloutPhase.ROLLING_BACK, reason=f"rollback {asked}")
         self._show()
         left = await self._take_back(self._state.touched, f"rollback {asked}")
-        if left:
-            self._end(RolloutPhase.FAILED, f"rollback {asked}; not everywhere: " + "; ".join(left))
-        else:
-            self._end(RolloutPhase.ROLLED_BACK, f"rollback {asked}")
+        phase = RolloutPhase.FAILED if left else RolloutPhase.ROLLED_BACK
+        self._end(phase, _with_left(f"rollback {asked}", left))
 
     async def _close(self) -> RolloutResult:
         self._controls.close()
@@ -282,3 +280,8 @@ class RolloutWorkflow:
 
     def _show(self) -> None:
         workflow.set_current_details(rollout_details(self.status()))
+
+
+def _with_left(reason: str, left: list[str]) -> str:
+    """The reason, and what could not be taken back, which people must look after."""
+    return f"{reason}; not everywhere: " + "; ".join(left) if left else reason
