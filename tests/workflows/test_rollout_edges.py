@@ -149,3 +149,17 @@ async def test_what_could_not_be_taken_back_stands_in_the_reason_of_a_failure(ha
     result = await harness.finish(await harness.start(plan))
     assert result.phase is RolloutPhase.FAILED
     assert "back on 1.0.0, but not healthy" in result.reason
+
+
+async def test_cancelling_the_workflow_while_a_failed_region_goes_back_ends_it_after_that(harness: Harness) -> None:
+    harness.world.unhealthy.add(("b1", "2.0.0"))
+    opened = harness.world.blocked["b1", "rollback"] = asyncio.Event()
+    plan = make_plan(["a"], ["b"], decision_timeout=300)
+    handle = await harness.start(plan)
+    await _entered(harness, "b1", "rollback")
+    await handle.cancel()
+    await handle.query(RolloutWorkflow.status)  # answered after the cancellation was seen
+    opened.set()
+    result = await harness.finish(handle)
+    assert (result.phase, result.regions) == (RolloutPhase.CANCELLED, {"a": "succeeded", "b": "rolled_back"})
+    assert harness.world.versions() == {"a1": "2.0.0", "b1": "1.0.0"}

@@ -12,22 +12,6 @@ from fraisier.workflows.verbs import Verb, VerbRequest
 R = TypeVar("R")
 
 
-async def to_the_end(work: Coroutine[Any, Any, R]) -> R:
-    """Finish what must not stop half way: cancelling the workflow meanwhile is too late and changes nothing.
-
-    Raises:
-        Exception: what the work raises.
-    """
-    task = asyncio.create_task(work)
-    while True:
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if task.done():
-                raise
-            workflow.logger.warning("too late to cancel: the rollout is ending and goes on to its end")
-
-
 class Interrupted(Exception):
     """Somebody asked the rollout to end: by ``rollback``, by ``cancel``, or by cancelling the workflow.
 
@@ -133,3 +117,18 @@ class Controls:
             await asyncio.gather(*handles, return_exceptions=True)
             raise
         return [handle.result() for handle in handles]
+
+    async def to_the_end(self, work: Coroutine[Any, Any, R]) -> R:
+        """Finish what must not stop half way: cancelling the workflow meanwhile is heeded after it, if ever.
+
+        Raises:
+            Exception: what the work raises.
+        """
+        task = asyncio.create_task(work)
+        while True:
+            try:
+                return await asyncio.shield(task)
+            except asyncio.CancelledError:
+                if task.done():
+                    raise
+                self.ending = self.ending or Verb.CANCEL

@@ -16,7 +16,7 @@ from fraisier.workflows.contracts import (
     RolloutResult,
     WavePlan,
 )
-from fraisier.workflows.controls import Controls, Interrupted, to_the_end
+from fraisier.workflows.controls import Controls, Interrupted
 from fraisier.workflows.crew import Crew
 from fraisier.workflows.details import rollout_details
 from fraisier.workflows.evidence import Evidence
@@ -62,15 +62,15 @@ class RolloutWorkflow:
             await self._forward()
             self._end(RolloutPhase.SUCCEEDED)
         except RolloutFailed as failure:
-            await to_the_end(self._fail(failure))
+            await self._controls.to_the_end(self._fail(failure))
         except Interrupted:
-            await to_the_end(self._end_as_asked())
+            await self._controls.to_the_end(self._end_as_asked())
         except (FailureError, asyncio.CancelledError) as error:
             if not is_cancelled_exception(error):
                 raise
             self._controls.ending = self._controls.ending or Verb.CANCEL
-            await to_the_end(self._end_as_asked())
-        return await to_the_end(self._close())
+            await self._controls.to_the_end(self._end_as_asked())
+        return await self._controls.to_the_end(self._close())
 
     # -- verbs ---------------------------------------------------------------------------------------------
 
@@ -213,7 +213,7 @@ class RolloutWorkflow:
             raise RolloutFailed(reason, back=self._state.touched)
         if failed and self._plan.on_failure is OnFailure.ROLLBACK_REGION:
             self._state.enter(RolloutPhase.ROLLING_BACK, reason=reason)
-            reason = _with_left(reason, await self._take_back(failed, reason))
+            reason = _with_left(reason, await self._controls.to_the_end(self._take_back(failed, reason)))
         self._go(
             RolloutPhase.DECISION,
             f"a decision: {reason}. Send retry, skip, rollback or cancel",
