@@ -145,7 +145,7 @@ async def test_no_handler_stops_another() -> None:
         assert {name.rpartition(".")[2]: type(why).__name__ for name, why in failed.value.errors.items()} == {
             "blocks": "HandlerTimeout",
             "hangs": "HandlerTimeout",
-            "cancels": "CancelledError",
+            "cancels": "HandlerCancelled",
             "raises": "KeyError",
         }
         assert seen[0] - began < 0.25

@@ -98,6 +98,7 @@ class _Reader:
         self._stopping = stopping
         self._durable = durable
         self._subjects = subjects
+        self._latency = EVENT_LATENCY.labels(stream)
         self._in_hand: dict[int, tuple[Msg, asyncio.Task[None]]] = {}
         self._subscription: JetStreamContext.PullSubscription | None = None
 
@@ -186,9 +187,7 @@ class _Reader:
         try:
             await self._deliver(message, sequence)
             await message.ack()
-            EVENT_LATENCY.labels(self.stream).observe(
-                (datetime.now(timezone.utc) - message.metadata.timestamp).total_seconds()
-            )
+            self._latency.observe((datetime.now(timezone.utc) - message.metadata.timestamp).total_seconds())
         except NotStarted:
             with suppress(*_AWAY):
                 await message.nak()

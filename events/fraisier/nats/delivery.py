@@ -2,6 +2,7 @@
 
 import base64
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from fraisier.nats.dead_letters import DeadLetter, DeadLetters
@@ -36,27 +37,30 @@ class Delivery:
 
     async def event(self, message: "Msg", sequence: int) -> None:
         """Deliver a message of one of the four streams."""
-        letter = DeadLetter(
-            stream=message.metadata.stream,
-            stream_sequence=sequence,
-            subject=message.subject,
-            body=base64.b64encode(message.data).decode(),
-        )
-        await self._deliver(letter)
+
+        def letter() -> DeadLetter:
+            """Made only when it is needed: nearly every event is handled."""
+            body = base64.b64encode(message.data).decode()
+            stream = message.metadata.stream
+            return DeadLetter(stream=stream, stream_sequence=sequence, subject=message.subject, body=body)
+
+        await self._deliver(letter, lambda: Event.from_message(message.subject, message.data, sequence=sequence))
 
     async def replay(self, message: "Msg", sequence: int) -> None:
         """Deliver a dead letter that somebody wants tried again, to the handler that could not handle it."""
-        letter = DeadLetter.model_validate_json(message.data)
-        await self._deliver(letter.model_copy(update={"replay": sequence}))
+        letter = DeadLetter.model_validate_json(message.data).model_copy(update={"replay": sequence})
+        await self._deliver(lambda: letter, lambda: letter.event, handler=letter.handler)
 
-    async def _deliver(self, letter: DeadLetter) -> None:
+    async def _deliver(
+        self, letter: Callable[[], DeadLetter], event: Callable[[], Event], *, handler: str | None = None
+    ) -> None:
         try:
-            await self._handle(letter.event, handler=letter.handler)
+            await self._handle(event(), handler=handler)
         except EventInvalid as error:
-            await self._give_up(letter, None, str(error))
+            await self._give_up(letter(), None, str(error))
         except HandlersFailed as failed:
-            for handler, why in failed.errors.items():
-                await self._give_up(letter, handler, f"{type(why).__name__}: {why}")
+            for name, why in failed.errors.items():
+                await self._give_up(letter(), name, f"{type(why).__name__}: {why}")
 
     async def _give_up(self, letter: DeadLetter, handler: str | None, reason: str) -> None:
         logger.error("%s goes to the dead letters, %s: %s", letter.subject, handler or "it is no event", reason)

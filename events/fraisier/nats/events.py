@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from fraisier.nats.errors import EventInvalid
 from fraisier.nats.subjects import Subject, split_type
@@ -158,7 +158,7 @@ class Event(BaseModel):
             EventInvalid: it is not JSON, not CloudEvents 1.0, or not an event of ours.
         """
         try:
-            raw = json.loads(body)
+            raw = from_json(body)
             if raw["specversion"] != SPEC_VERSION:
                 raise EventInvalid(f"CloudEvents {raw['specversion']} is not understood, only {SPEC_VERSION}")
             kind = str(raw["type"])

@@ -5,7 +5,7 @@ import functools
 import inspect
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,8 +22,16 @@ CONCURRENCY = 8
 """Events that one handler handles at once, each of another rollout."""
 
 
+LAST_WORDS_S = 1.0
+"""How long a handler that was cancelled for being late may take to end before the next event has its turn."""
+
+
 class HandlerTimeout(Exception):
     """A handler did not end in its time."""
+
+
+class HandlerCancelled(Exception):
+    """A handler ended by a cancellation of its own making."""
 
 
 class HandlersFailed(Exception):
@@ -33,7 +41,7 @@ class HandlersFailed(Exception):
         errors: by the handler's name.
     """
 
-    def __init__(self, errors: dict[str, BaseException]) -> None:
+    def __init__(self, errors: dict[str, Exception]) -> None:
         self.errors = errors
         super().__init__("; ".join(f"{name}: {type(error).__name__}: {error}" for name, error in errors.items()))
 
@@ -88,40 +96,49 @@ class Lane:
         self._subscription = subscription
         self._closed = False
         self._slots = asyncio.Semaphore(CONCURRENCY)
-        self._last: dict[str, asyncio.Task[None]] = {}
+        self._last: dict[str, asyncio.Future[None]] = {}
+        self._seconds = HANDLER_SECONDS.labels(subscription.name)
+        self._errors = HANDLER_ERRORS.labels(subscription.name)
         # Threads of its own: a handler that blocks must not take those of the others.
         self._threads = ThreadPoolExecutor(CONCURRENCY, f"fraisier-{subscription.id[:8]}")
 
-    def submit(self, event: Event, stopping: Callable[[], bool]) -> "asyncio.Task[None]":
-        """Handle the event after those of its rollout that came before; the task raises what the handler raised.
+    def submit(self, event: Event, stopping: Callable[[], bool]) -> Coroutine[Any, Any, None]:
+        """Take a place behind the events of the same rollout; what is returned handles the event when awaited.
+
+        It raises what the handler raised.
 
         Args:
             event: what to handle.
             stopping: asked when its turn has come; True refuses it with `NotStarted`.
         """
-        key = event.deployment_id
-        task = asyncio.create_task(self._in_turn(event, self._last.get(key), stopping))
-        self._last[key] = task
-
-        def forget(done: "asyncio.Task[None]") -> None:
-            if self._last.get(key) is done:
-                del self._last[key]
-
-        task.add_done_callback(forget)
-        return task
+        before = self._last.get(event.deployment_id)
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._last[event.deployment_id] = turn
+        return self._in_turn(event, before, turn, stopping)
 
     def close(self) -> None:
         """Give the threads back; what runs in them goes on to its end."""
         self._closed = True
         self._threads.shutdown(wait=False)
 
-    async def _in_turn(self, event: Event, before: "asyncio.Task[None] | None", stopping: Callable[[], bool]) -> None:
-        if before is not None:
-            await asyncio.wait({before})
-        async with self._slots:
-            if stopping():
-                raise NotStarted
-            await self._with_retries(event)
+    async def _in_turn(
+        self,
+        event: Event,
+        before: "asyncio.Future[None] | None",
+        turn: "asyncio.Future[None]",
+        stopping: Callable[[], bool],
+    ) -> None:
+        try:
+            if before is not None:
+                await asyncio.wait({before})
+            async with self._slots:
+                if stopping():
+                    raise NotStarted
+                await self._with_retries(event)
+        finally:
+            turn.set_result(None)
+            if self._last.get(event.deployment_id) is turn:
+                del self._last[event.deployment_id]
 
     async def _with_retries(self, event: Event) -> None:
         subscription = self._subscription
@@ -132,7 +149,7 @@ class Lane:
             try:
                 await self._once(event)
             except Exception as error:
-                HANDLER_ERRORS.labels(subscription.name).inc()
+                self._errors.inc()
                 logger.warning(
                     "handler %s failed on %s, attempt %d of %d: %r",
                     subscription.name, event.event_type, attempt + 1, retries + 1, error,
@@ -145,22 +162,31 @@ class Lane:
 
     async def _once(self, event: Event) -> None:
         began = time.monotonic()
-        timeout = self._subscription.timeout
+        # Of its own, so that a handler that cancels itself does not cancel us.
+        work = asyncio.ensure_future(self._call(event))
         try:
-            await asyncio.wait_for(self._call(event), timeout)
-        except asyncio.TimeoutError as error:
-            if time.monotonic() - began < timeout:
-                raise  # the handler's own
-            raise HandlerTimeout(f"{self._subscription.name} did not end in {timeout} s") from error
+            await asyncio.wait({work}, timeout=self._subscription.timeout)
         finally:
-            HANDLER_SECONDS.labels(self._subscription.name).observe(time.monotonic() - began)
-
-    async def _call(self, event: Event) -> None:
-        handler = self._subscription.handler
-        if self._subscription.is_async:
-            await handler(event)
-            return
-        result = await asyncio.get_running_loop().run_in_executor(self._threads, handler, event)
+            late = not work.done()
+            if late:
+                work.cancel()
+            self._seconds.observe(time.monotonic() - began)
+        if late:
+            await asyncio.wait({work}, timeout=LAST_WORDS_S)
+            raise HandlerTimeout(f"{self._subscription.name} did not end in {self._subscription.timeout} s")
+        if work.cancelled():
+            raise HandlerCancelled(f"{self._subscription.name} cancelled itself")
+        result = work.result()
         if inspect.iscoroutine(result):
             result.close()
             raise TypeError(f"{self._subscription.name} is async: register it with is_async=True")
+
+    def _call(self, event: Event) -> "Awaitable[Any]":
+        handler = self._subscription.handler
+        if self._subscription.is_async:
+            return _awaited(handler, event)
+        return asyncio.get_running_loop().run_in_executor(self._threads, handler, event)
+
+
+async def _awaited(handler: Handler, event: Event) -> None:
+    await handler(event)

@@ -4,7 +4,8 @@ import asyncio
 import functools
 import inspect
 import uuid
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
 from fraisier.nats.events import Event
 from fraisier.nats.filters import EventFilter
@@ -108,9 +109,9 @@ class EventSubscriberRegistry:
             for one in self._subscriptions.values()
             if one.event_filter.matches(event) and handler in (None, one.name)
         ]
-        tasks = [one.lane.submit(event, lambda: self._stopping) for one in wanted]
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-        # A handler that ends by a cancellation of its own making has failed like any other.
+        calls = [_outcome(one.lane.submit(event, lambda: self._stopping)) for one in wanted]
+        # A single one needs no task of its own.
+        results = [await calls[0]] if len(calls) == 1 else await asyncio.gather(*calls)
         failed = {one.name: why for one, why in zip(wanted, results, strict=True) if why is not None}
         for why in failed.values():
             if isinstance(why, NotStarted):
@@ -154,6 +155,14 @@ class EventSubscriberRegistry:
 def get_subscriber_registry() -> EventSubscriberRegistry:
     """The process's own registry."""
     return EventSubscriberRegistry()
+
+
+async def _outcome(call: Coroutine[Any, Any, None]) -> Exception | None:
+    try:
+        await call
+    except Exception as error:  # noqa: BLE001 (a handler may raise anything)
+        return error
+    return None
 
 
 def _is_coroutine_function(handler: Handler) -> bool:
