@@ -1,6 +1,8 @@
 """Verbs, cancellations and broken parts at the moments when they hurt most."""
 
 import asyncio
+from dataclasses import replace
+from typing import Any
 
 from fraisier.nats import new_event
 from fraisier.workflows.contracts import RolloutPhase
@@ -112,24 +114,83 @@ async def test_a_release_that_runs_already_can_be_rolled_out_and_taken_back(harn
     assert harness.world.versions()["a1"] == "2.0.0"
 
 
-async def test_a_verb_whose_audit_event_cannot_be_stored_takes_effect_nevertheless(harness: Harness) -> None:
-    plan = make_plan(["a"], ["b"], final_soak=300)
-    handle = await harness.start(plan)
-    status = await harness.until(handle, phase=RolloutPhase.SOAKING)
+async def _taken(harness: Harness, handle: Any, event_type: str, step: str) -> None:
+    """Have another content stored under the ID of an event that the rollout will publish."""
+    status = await handle.query(RolloutWorkflow.status)
     await harness.bus.publish_event(
         new_event(
-            "deployment.rollback_requested",
+            event_type,
             deployment_id=status.rollout_id,
             region="global",
-            service=plan.service,
+            service=status.service,
             data={"by": "somebody else"},
-            step="verb.1",
+            step=step,
         )
     )
+
+
+async def test_a_verb_whose_audit_event_cannot_be_stored_takes_effect_nevertheless(harness: Harness) -> None:
+    handle = await harness.start(make_plan(["a"], ["b"], final_soak=300))
+    await harness.until(handle, phase=RolloutPhase.SOAKING)
+    await _taken(harness, handle, "deployment.rollback_requested", "verb.1")
     await handle.signal(RolloutWorkflow.rollback)
     result = await harness.finish(handle)
     assert result.phase is RolloutPhase.ROLLED_BACK
     assert set(harness.world.versions().values()) == {"1.0.0"}
+
+
+async def test_a_rollout_whose_end_cannot_be_told_has_its_result_nevertheless(harness: Harness) -> None:
+    opened = harness.world.blocked["a1", "activate"] = asyncio.Event()
+    handle = await harness.start(make_plan(["a"]))
+    await _entered(harness, "a1", "activate")
+    await _taken(harness, handle, "deployment.completed", "rollout")
+    opened.set()
+    result = await harness.finish(handle)
+    assert result.phase is RolloutPhase.SUCCEEDED
+    assert "its end could not be told: event" in result.reason
+
+
+async def test_a_wave_whose_start_cannot_be_told_ends_the_rollout_with_the_reason(harness: Harness) -> None:
+    opened = harness.world.blocked["a1", "activate"] = asyncio.Event()
+    plan = make_plan(["a"], ["b"])
+    handle = await harness.start(plan)
+    await _entered(harness, "a1", "activate")
+    told = await harness.events("deployment", plan)
+    first = next(event for event in told if event.event_type == "deployment.wave_started")
+    await _taken(harness, handle, "deployment.wave_started", f"{first.data['generation'] + 1}.wave")
+    opened.set()
+    result = await harness.finish(handle)
+    assert result.phase is RolloutPhase.FAILED
+    assert "an event could not be stored: event" in result.reason
+    assert harness.world.versions()["b1"] == "1.0.0"
+
+
+async def test_a_full_stream_makes_the_rollout_wait_until_there_is_room(harness: Harness) -> None:
+    """Nothing is dropped and nothing fails: an operator purges or raises the limit, and it goes on."""
+    opened = harness.world.blocked["a1", "activate"] = asyncio.Event()
+    handle = await harness.start(make_plan(["a"]))
+    await _entered(harness, "a1", "activate")
+    js = harness.bus.client.jetstream
+    config = (await js.stream_info("DEPLOYMENT_EVENTS")).config
+    await js.update_stream(replace(config, max_msgs=1))
+    opened.set()
+    for _ in range(300):
+        if "stream limit exceeded" in await _last_failures(harness, handle):
+            break
+        await asyncio.sleep(0.1)
+    else:
+        raise AssertionError("nothing told of the full stream")
+    await js.update_stream(config)
+    result = await harness.finish(handle)
+    assert result.phase is RolloutPhase.SUCCEEDED
+
+
+async def _last_failures(harness: Harness, handle: Any) -> str:
+    """What the UI shows of pending activities, the region's and the rollout's."""
+    status = await handle.query(RolloutWorkflow.status)
+    region = harness.client.get_workflow_handle(f"rollout:{status.service}:{status.rollout_id}:a")
+    found = [(await one.describe()).raw_description.pending_activities for one in (handle, region)]
+    return " ".join(activity.last_failure.message for pending in found for activity in pending)
 
 
 async def test_a_first_release_that_is_taken_back_leaves_nothing(harness: Harness) -> None:

@@ -15,9 +15,17 @@
     └── ConfigInvalid        a variable of the environment cannot be used
 """
 
+from typing import ClassVar
+
 
 class EventError(Exception):
-    """Base of the event errors."""
+    """Base of the event errors.
+
+    Attributes:
+        mendable: whether trying again helps once somebody has mended the server, with nothing else changed.
+    """
+
+    mendable: ClassVar[bool] = False
 
 
 class EventInvalid(EventError):
@@ -39,6 +47,8 @@ class StreamLimitExceeded(EventError):
         stream: its name.
     """
 
+    mendable = True
+
     def __init__(self, stream: str, why: str) -> None:
         self.stream = stream
         super().__init__(
@@ -49,6 +59,8 @@ class StreamLimitExceeded(EventError):
 
 class StreamDrift(EventError):
     """A stream exists and cannot be made as configured."""
+
+    mendable = True
 
 
 class NotDurable(EventError):
@@ -65,3 +77,5 @@ class ConfigInvalid(ValueError):
 
 class NatsConnectionError(ConnectionError):
     """No server answered."""
+
+    mendable: ClassVar[bool] = True

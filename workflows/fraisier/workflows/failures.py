@@ -13,12 +13,17 @@ DEFECT_ATTEMPTS = 5
 """How often an unexpected exception is tried again before it fails the step: a passing cause has passed by then."""
 
 
+DEFECT = "Defect"
+"""The type of what nobody expected."""
+
+
 @contextmanager
 def mapped_failures() -> Iterator[None]:
-    """Raise every provider error as an `ApplicationError` of its class's name.
+    """Raise every provider and event error as an `ApplicationError` of its class's name.
 
-    They are never retried by Temporal: what may be tried again was tried inside the activity, within the
-    target's own deadline. What is left to Temporal's retry is the loss of a worker.
+    Those are never retried by Temporal: what may be tried again was tried inside the activity, within the
+    target's own deadline. What is left to Temporal's retry is the loss of a worker, and an error that says of itself
+    that somebody can mend its cause, such as a full stream: the step waits until that is done.
     """
     try:
         yield
@@ -30,9 +35,12 @@ def mapped_failures() -> Iterator[None]:
             non_retryable=True,
         ) from error
     except (FailureError, Exception) as error:
-        if isinstance(error, FailureError) or activity.info().attempt < DEFECT_ATTEMPTS:
+        mendable = getattr(error, "mendable", None)
+        if mendable is False:
+            raise ApplicationError(str(error), type=type(error).__name__, non_retryable=True) from error
+        if mendable or isinstance(error, FailureError) or activity.info().attempt < DEFECT_ATTEMPTS:
             raise
-        raise ApplicationError(f"{type(error).__name__}: {error}", type="Defect", non_retryable=True) from error
+        raise ApplicationError(f"{type(error).__name__}: {error}", type=DEFECT, non_retryable=True) from error
 
 
 def describe(error: BaseException) -> str:
@@ -42,7 +50,13 @@ def describe(error: BaseException) -> str:
         cause = cause.cause
     if isinstance(cause, TimedOut):
         return "no worker finished the step in time"
-    return str(cause) or type(cause).__name__
+    text = cause.message if isinstance(cause, ApplicationError) else str(cause)
+    return text or type(cause).__name__
+
+
+def was_refused(error: BaseException) -> bool:
+    """Whether an activity was refused for a reason that is known, as against a defect of ours."""
+    return isinstance(error, ActivityError) and getattr(error.cause, "type", DEFECT) != DEFECT
 
 
 def was_cancelled(error: ActivityError) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import FailureError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
 
 from fraisier.workflows.arithmetic import region_failed
 from fraisier.workflows.contracts import (
@@ -20,6 +20,7 @@ from fraisier.workflows.controls import Controls, Interrupted
 from fraisier.workflows.crew import Crew
 from fraisier.workflows.details import rollout_details
 from fraisier.workflows.evidence import Evidence
+from fraisier.workflows.failures import describe, was_refused
 from fraisier.workflows.rollout_state import RolloutState
 from fraisier.workflows.status import RolloutStatus
 from fraisier.workflows.steps import Verdict
@@ -66,10 +67,14 @@ class RolloutWorkflow:
         except Interrupted:
             await self._controls.to_the_end(self._end_as_asked())
         except (FailureError, asyncio.CancelledError) as error:
-            if not is_cancelled_exception(error):
+            if is_cancelled_exception(error):
+                self._controls.ending = self._controls.ending or Verb.CANCEL
+                await self._controls.to_the_end(self._end_as_asked())
+            elif was_refused(error):
+                reason = f"an event could not be stored: {describe(error)}"
+                await self._controls.to_the_end(self._fail(RolloutFailed(reason)))
+            else:
                 raise
-            self._controls.ending = self._controls.ending or Verb.CANCEL
-            await self._controls.to_the_end(self._end_as_asked())
         return await self._controls.to_the_end(self._close())
 
     # -- verbs ---------------------------------------------------------------------------------------------
@@ -256,7 +261,12 @@ class RolloutWorkflow:
         status = self.status()
         types = {RolloutPhase.SUCCEEDED: "completed", RolloutPhase.ROLLED_BACK: "rolled_back"}
         kind = types.get(status.phase, "cancelled" if status.phase is RolloutPhase.CANCELLED else "failed")
-        await self._evidence.announce(f"deployment.{kind}", data={"reason": status.reason})
+        try:
+            await self._evidence.announce(f"deployment.{kind}", data={"reason": status.reason})
+        except ActivityError as error:
+            # What the rollout did stands, whether or not the streams tell of its end.
+            self._go(status.phase, reason=f"{status.reason}; its end could not be told: {describe(error)}".lstrip("; "))
+            status = self.status()
         await workflow.wait_condition(workflow.all_handlers_finished)
         return RolloutResult(
             rollout_id=self._order.rollout_id,
