@@ -110,6 +110,20 @@ async def test_without_an_engine_it_stays_up_for_a_signal_from_temporals_own_cli
     assert_nothing_left(home)
 
 
+async def test_what_a_killed_demo_left_is_cleared_away_by_the_next(home: Path):
+    async with running(home, env=NO_ENGINE) as demo:
+        await demo.until("deployment.completed")
+        demo.process.kill()
+        await demo.process.wait()
+    assert processes_below(home)
+    left = next(home.glob("demo-*"))
+    async with running(home, env=NO_ENGINE) as demo:
+        await demo.until(f"a demo that was killed is cleared away: {left}")
+        await demo.until("Temporal UI")
+        assert not left.exists()
+        assert not [line for line in processes_below(home) if left.name in line]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 async def test_a_signal_in_the_middle_of_an_act_ends_everything(home: Path, number: signal.Signals):
     async with running(home, env=NO_ENGINE) as demo:

@@ -85,6 +85,11 @@ def untouched(folder: Path) -> bool:
         ({"region": {"provider": "kubernetes"}}, "there is no provider kubernetes; installed: bare_metal, docker"),
         ({"region": {"usrname": "x"}}, "regions.us-east-1.usrname: unknown key; did you mean username?"),
         ({"release": {"version": "1.0.0", "artifact": "dist/none.tar.gz"}}, "there is no file dist/none.tar.gz"),
+        ({"release": {"version": "1.0.0", "artifact": "rollout.yaml"}}, "rollout.yaml cannot be unpacked on a host"),
+        ({"on_failure": "rolback_all"}, "not 'rolback_all'; did you mean rollback_all?"),
+        ({"region": {"batch": {"canary": "two"}}}, "canary: must be a whole number, not 'two'"),
+        ({"region": {"batch": {"canary": -1}}}, "canary: must be 0 or more, not -1"),
+        ({"regions": ["us-east-1"]}, "regions: must be a mapping of keys to values, not ['us-east-1']"),
     ],
 )
 async def test_a_bad_manifest_names_file_line_and_way_out(
@@ -109,6 +114,18 @@ async def test_servers_that_are_not_there_are_named(cli: Cli, write: Write) -> N
     assert "fraisier up" in error
     code, out, _ = await cli("doctor", TEMPORAL_ADDRESS=nobody)
     assert (code, "fraisier up, or set TEMPORAL_ADDRESS" in out) == (ExitCode.FAILED, True), out
+
+
+async def test_an_address_out_of_composes_environment_file_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("NATS_SERVERS=nats://nobody.invalid:4222\nNATS_TIMEOUT=2\n")
+    code, _, error = await Cli({}, tmp_path)("rollout", "list")
+    assert (code, "NATS_SERVERS=nats://nobody.invalid:4222 comes from .env" in error) == (ExitCode.UNREACHABLE, True)
+
+
+async def test_an_unknown_log_level_is_refused_with_the_known_ones(cli: Cli) -> None:
+    code, _, error = await cli("rollout", "list", FRAISIER_LOG_LEVEL="LOUD")
+    assert code == ExitCode.INVALID
+    assert error == "error: FRAISIER_LOG_LEVEL=LOUD is no level; use one of DEBUG, INFO, WARNING, ERROR\n"
 
 
 async def test_nobody_working_is_said_at_once(cli: Cli, write: Write, tmp_path: Path) -> None:
@@ -139,7 +156,7 @@ async def test_one_rollout_at_a_time_and_every_end_has_its_code(cli: Cli, write:
     code, _, error = await cli("rollout", "start", write("3.0.0"))
     assert (code, "a rollout of demo-api is open: 2.0.0, started by" in error) == (ExitCode.REFUSED, True), error
     code, _, error = await cli("resume", "demo-api")
-    assert (code, "it is not paused" in error) == (ExitCode.REFUSED, True), error
+    assert (code, "resume of demo-api was refused: it is not paused" in error) == (ExitCode.REFUSED, True), error
     code, out, error = await cli("rollback", "demo-api", "--reason", "to see", "--by", "tests")
     assert (code, "rolling back" in out) == (ExitCode.OK, True), error
     code, out, _ = await cli("rollout", "watch", "demo-api")
@@ -154,4 +171,5 @@ async def test_one_rollout_at_a_time_and_every_end_has_its_code(cli: Cli, write:
     code, out, _ = await cli("events", "tail", "--all", "--no-follow", "--service", "demo-api", "--json")
     types = [json.loads(line)["type"] for line in out.splitlines()]
     assert types.count("dev.fraisier.deployment.rollback_requested") == 1
-    assert (await cli("rollout", "status", "nobody"))[0] == ExitCode.REFUSED
+    code, _, error = await cli("rollout", "status", "nobody")
+    assert (code, "there was never a rollout of nobody" in error) == (ExitCode.REFUSED, True), error

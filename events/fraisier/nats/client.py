@@ -185,7 +185,8 @@ class NatsClient:
             self._refused[found[1].lower()] = self.last_error
             while len(self._refused) > REFUSALS_KEPT:
                 del self._refused[next(iter(self._refused))]
-        logger.warning("NATS: %s", self.last_error)
+        # While connecting, whoever connects is told by the exception.
+        logger.log(logging.DEBUG if self._connection is None else logging.WARNING, "NATS: %s", self.last_error)
 
     async def _on_disconnected(self) -> None:
         self._count(up=False)

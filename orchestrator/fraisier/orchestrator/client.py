@@ -26,6 +26,7 @@ from fraisier.orchestrator.errors import Refused
 from fraisier.orchestrator.worker import TASK_QUEUE
 from fraisier.providers.registry import load_provider
 from fraisier.workflows.contracts import ReleasePlan, RolloutInput, RolloutPhase, RolloutResult, StoredArtifact
+from fraisier.workflows.failures import describe
 from fraisier.workflows.manifest.check import check_manifest
 from fraisier.workflows.manifest.models import Manifest
 from fraisier.workflows.planning import make_plan
@@ -111,7 +112,7 @@ class FraisierClient:
         try:
             return await self._handle(service).query(RolloutWorkflow.status)
         except RPCError as error:
-            raise self._explained(error, service) from error
+            raise self._explained(error, f"there was never a rollout of {service}") from error
 
     async def result(self, service: str) -> RolloutResult:
         """How the newest rollout of a service ended; waits until it does.
@@ -122,9 +123,11 @@ class FraisierClient:
         try:
             return await self._handle(service).result()
         except RPCError as error:
-            raise self._explained(error, service) from error
+            raise self._explained(error, f"there was never a rollout of {service}") from error
         except WorkflowFailureError as error:
-            raise Refused(f"the rollout of {service} did not end by itself: {error.cause or error}") from error
+            raise Refused(
+                f"the rollout of {service} did not end by itself: {describe(error.cause or error)}"
+            ) from error
 
     async def send(self, service: str, verb: Verb, request: VerbRequest) -> RolloutStatus:
         """Send a verb to the open rollout of a service and return the status after it.
@@ -135,9 +138,9 @@ class FraisierClient:
         try:
             return await self._handle(service).execute_update(RolloutWorkflow.verb, args=[verb, request])
         except WorkflowUpdateFailedError as error:
-            raise Refused(f"{verb.value} of {service} was refused: {error.cause or error}") from error
+            raise Refused(f"{verb.value} of {service} was refused: {describe(error.cause or error)}") from error
         except RPCError as error:
-            raise self._explained(error, service) from error
+            raise self._explained(error, f"there is no open rollout of {service}") from error
 
     async def rollouts(self) -> list[RolloutSummary]:
         """All rollouts that Temporal still knows, newest first."""
@@ -238,9 +241,9 @@ class FraisierClient:
             image_archive=_stored(archive),
         )
 
-    def _explained(self, error: RPCError, service: str) -> Exception:
+    def _explained(self, error: RPCError, why: str) -> Exception:
         if error.status is RPCStatusCode.NOT_FOUND:
-            return Refused(f"there is no open rollout of {service}; see fraisier rollout list")
+            return Refused(f"{why}; see fraisier rollout list")
         return error
 
 

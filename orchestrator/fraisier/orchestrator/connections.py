@@ -1,15 +1,18 @@
 """Connecting to Temporal and NATS, with errors that name the address and the way out."""
 
 import asyncio
+import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from dotenv import dotenv_values
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from fraisier.nats import NatsClient, NatsEventBus, get_nats_config
-from fraisier.nats.config import NatsConfig
+from fraisier.nats.config import DOTENV, NatsConfig
 from fraisier.orchestrator.errors import Unreachable
 from fraisier.orchestrator.settings import temporal_options
 from fraisier.workflows.converter import DATA_CONVERTER
@@ -39,7 +42,7 @@ async def connect_temporal() -> Client:
     except (RuntimeError, RPCError, OSError, asyncio.TimeoutError) as error:
         raise Unreachable(
             f"Temporal does not answer at {options['target_host']}: {_short(error)}. Start a local stack with "
-            "`fraisier up`, or set TEMPORAL_ADDRESS (and TEMPORAL_NAMESPACE)."
+            f"`fraisier up`, or set TEMPORAL_ADDRESS (and TEMPORAL_NAMESPACE).{_origin('TEMPORAL_ADDRESS')}"
         ) from error
 
 
@@ -61,7 +64,7 @@ async def connect_nats(*, patient: bool = False) -> tuple[NatsClient, NatsConfig
     try:
         await client.connect()
     except ConnectionError as error:
-        raise Unreachable(f"{error} A local stack starts with `fraisier up`.") from error
+        raise Unreachable(f"{error} A local stack starts with `fraisier up`.{_origin('NATS_SERVERS')}") from error
     return client, config
 
 
@@ -75,6 +78,18 @@ async def connections(*, patient: bool = False) -> AsyncIterator[Connections]:
         await nats.disconnect()
 
 
+def _origin(variable: str) -> str:
+    """That a variable comes from ``.env``, where that file may be the reason."""
+    value = dotenv_values(DOTENV).get(variable)
+    if value is None or os.environ.get(variable) != value:
+        return ""
+    return (
+        f" {variable}={value} comes from .env in this folder, which Docker Compose reads too: outside of containers "
+        "its servers are at localhost, and the stack of `fraisier up` is found where .env does not set it."
+    )
+
+
 def _short(error: BaseException) -> str:
     text = str(error) or type(error).__name__
-    return text.splitlines()[0][:200]
+    said = re.search(r'message: "([^"]+)"', text)  # the operating system's words, deep in the client's
+    return said[1] if said else text.splitlines()[0][:200]

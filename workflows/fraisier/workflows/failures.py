@@ -44,9 +44,12 @@ def mapped_failures() -> Iterator[None]:
 
 
 def describe(error: BaseException) -> str:
-    """What went wrong, in one line for people, out of Temporal's nested errors."""
+    """What went wrong, in one line for people, out of Temporal's nested errors.
+
+    The first error of ours tells it, with target and step; what lies below is what it was made from.
+    """
     cause: BaseException = error
-    while isinstance(cause, FailureError) and cause.cause is not None:
+    while isinstance(cause, FailureError) and not isinstance(cause, ApplicationError) and cause.cause is not None:
         cause = cause.cause
     if isinstance(cause, TimedOut):
         return "no worker finished the step in time"

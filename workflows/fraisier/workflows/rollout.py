@@ -154,7 +154,8 @@ class RolloutWorkflow:
             self._state.wave(wave.number, "done")
 
     async def _preflight(self) -> None:
-        self._go(RolloutPhase.PREFLIGHT)
+        targets = sum(len(region.targets) for region in self._plan.regions.values())
+        self._go(RolloutPhase.PREFLIGHT, f"the preflight of {targets} targets; an unreachable one is tried for a while")
         await self._crew.preflight()
         for name, unfit in self._state.unfit.items():
             if region_failed(len(unfit), self._plan.regions[name].tolerance):

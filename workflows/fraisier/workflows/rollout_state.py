@@ -7,6 +7,8 @@ from fraisier.providers.models import ReleaseRef
 from fraisier.workflows.contracts import RegionReport, RolloutInput, RolloutPhase, WavePlan
 from fraisier.workflows.status import GateStatus, RegionStatus, RolloutStatus, WaveStatus
 
+_NOT_FORWARD = (RolloutPhase.ROLLING_BACK, RolloutPhase.FAILED, RolloutPhase.CANCELLED)
+
 
 class RolloutState:
     """Waves, regions and gates as they stand.
@@ -44,6 +46,11 @@ class RolloutState:
     def enter(self, phase: RolloutPhase, *, waiting_for: str = "", reason: str | None = None) -> None:
         """Go to a phase, saying what it waits for and, once known, why it fails or goes back."""
         self._status |= {"phase": phase, "waiting_for": waiting_for}
+        for number, state in self._waves.items():
+            if phase is RolloutPhase.ROLLED_BACK and state != "waiting":
+                self._waves[number] = "rolled back"
+            elif phase in _NOT_FORWARD and state in ("running", "soaking", "gate"):
+                self._waves[number] = "stopped"
         if reason is not None:
             self._status["reason"] = reason
 

@@ -24,19 +24,19 @@ WORDS = {
     "deployment.wave_started": "wave {wave}: {regions}",
     "deployment.started": "{who} goes to {version}",
     "deployment.completed": "{who} runs {version}",
-    "deployment.failed": "{who} failed {detail}",
+    "deployment.failed": "{who} failed: {detail}",
     "deployment.rolled_back": "{who} is back",
     "deployment.gate_passed": "gate {gate} opened after wave {wave}: {detail}",
     "deployment.gate_failed": "gate {gate} failed after wave {wave}: {detail}",
     "deployment.gate_inconclusive": "gate {gate} is inconclusive after wave {wave}: {detail}",
-    "deployment.rollback_requested": "rollback was asked for {reason}",
-    "deployment.paused": "paused {reason}",
-    "deployment.resumed": "resumed {reason}",
-    "deployment.cancelled": "cancelled {reason}",
+    "deployment.rollback_requested": "rollback was asked for: {reason}",
+    "deployment.paused": "paused: {reason}",
+    "deployment.resumed": "resumed: {reason}",
+    "deployment.cancelled": "cancelled: {reason}",
     "health.check_started": "{who}: health check begins",
     "health.check_passed": "{who} is healthy",
-    "health.check_failed": "{who} is not healthy {detail}",
-    "health.check_timeout": "{who} gave no healthy answer in time {detail}",
+    "health.check_failed": "{who} is not healthy: {detail}",
+    "health.check_timeout": "{who} gave no healthy answer in time: {detail}",
 }
 
 
@@ -47,7 +47,7 @@ def sentence(event: Event) -> str:
     known = {"service": event.service, "who": who, "version": "", "wave": "", "detail": "", "reason": "", "gate": ""}
     known |= {"regions": ", ".join(map(str, event.data.get("regions", ())))}
     known |= {key: str(value) for key, value in event.data.items() if key in known and key not in ("regions", "who")}
-    return WORDS.get(event.event_type, f"{event.event_type} {{who}}").format(**known).strip()
+    return WORDS.get(event.event_type, f"{event.event_type} {{who}}").format(**known).strip().removesuffix(":")
 
 
 def print_event(console: Console, event: Event) -> None:
@@ -85,7 +85,11 @@ def print_status(console: Console, status: RolloutStatus) -> None:
     for wave in status.waves:
         for region in wave.regions:
             table.add_row(
-                f"{wave.number} {wave.state}", region.name, str(region.targets), region.state, escape(region.error)
+                f"{wave.number} {wave.state}",
+                region.name,
+                str(region.targets),
+                region.state.replace("_", " "),
+                escape(region.error),
             )
     console.print(table)
     for gate in status.gates:

@@ -150,5 +150,5 @@ async def _list(output: str) -> None:
     table = Table("service", "version", "state", "rollout, started (UTC)", "took")
     for one in found:
         took = str(one.ended_at - one.started_at).partition(".")[0] if one.ended_at else ""
-        table.add_row(one.service, one.version, one.state, one.rollout_id, took)
+        table.add_row(one.service, one.version, one.state.replace("_", " "), one.rollout_id, took)
     Console().print(table)

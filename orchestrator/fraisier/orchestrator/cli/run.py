@@ -12,18 +12,16 @@ import typer
 
 from fraisier.orchestrator.errors import CommandError, ExitCode
 
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
 
 def run(work: Coroutine[Any, Any, ExitCode | None]) -> NoReturn:
     """Run a command's work and exit with its code; errors that people can act on become one message."""
     from fraisier.orchestrator.settings import adopt_environment  # noqa: PLC0415
 
-    adopt_environment()
-    logging.basicConfig(
-        level=os.environ.get("FRAISIER_LOG_LEVEL", "WARNING").upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
     try:
+        adopt_environment()
+        _log()
         code = asyncio.run(_stoppable(work))
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise typer.Exit(ExitCode.INTERRUPTED) from None
@@ -34,7 +32,16 @@ def run(work: Coroutine[Any, Any, ExitCode | None]) -> NoReturn:
         if known is None:
             raise
         fail(*known)
+    finally:
+        work.close()  # it may never have begun
     raise typer.Exit(code or ExitCode.OK)
+
+
+def _log() -> None:
+    level = os.environ.get("FRAISIER_LOG_LEVEL", "WARNING").upper()
+    if level not in LEVELS:
+        fail(f"FRAISIER_LOG_LEVEL={level} is no level; use one of {', '.join(LEVELS)}", ExitCode.INVALID)
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
 
 
 async def _stoppable(work: Coroutine[Any, Any, ExitCode | None]) -> ExitCode | None:

@@ -47,4 +47,6 @@ async def _down() -> ExitCode:
 
     if not await LocalStack().down(typer.echo):
         typer.echo("nothing was running")
+        return ExitCode.OK
+    typer.echo("data is kept; rollouts that are open go on after fraisier up")
     return ExitCode.OK

@@ -112,10 +112,8 @@ def _usable(program: Path) -> tuple[docker.DockerClient | None, str]:
         version = str(client.version()["Version"])
         if client.containers.list(all=True, filters={"label": LABEL}):
             client.close()
-            return (
-                None,
-                f"the engine has containers of a service {SERVICE} already (docker ps -a --filter label={LABEL})",
-            )
+            ours = f"docker rm -f $(docker ps -aq --filter label={LABEL})"
+            return None, f"the engine has containers of a service {SERVICE}; if no other demo runs, remove them: {ours}"
     except (DockerException, OSError):
         return None, "no engine answers"
     return docker.from_env(), version

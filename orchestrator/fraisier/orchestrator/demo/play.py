@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from fraisier.orchestrator.client import FraisierClient
 from fraisier.orchestrator.connections import connections
 from fraisier.orchestrator.demo.engine import docker_site
 from fraisier.orchestrator.demo.fleet import REGIONS, Fleet, demo_fleet
+from fraisier.orchestrator.demo.leftovers import claim, end_leftovers
 from fraisier.orchestrator.demo.release import SERVICE, build_release
 from fraisier.orchestrator.errors import CommandError, ExitCode
 from fraisier.orchestrator.launcher import find_server, fraisier_home
@@ -114,7 +116,9 @@ async def play(*, keep: bool) -> ExitCode:
 async def _stage(console: Console) -> AsyncIterator[Stage]:
     home = fraisier_home()
     home.mkdir(parents=True, exist_ok=True)
+    await end_leftovers(home, lambda line: console.print(line, style="dim"))
     folder = Path(tempfile.mkdtemp(prefix="demo-", dir=home))
+    claim(folder)
     os.environ[ARTIFACT_CACHE] = str(folder / "artifacts")
     try:
         async with (
@@ -127,6 +131,9 @@ async def _stage(console: Console) -> AsyncIterator[Stage]:
             console.print(f"\n[bold]Temporal UI: {stack.ui_url}[/bold]\n")
             async with connections() as to:
                 yield Stage(console, FraisierClient(to), fleet, stack, folder)
+    except asyncio.CancelledError:
+        console.print("\nending all of it", style="dim")
+        raise
     finally:
         shutil.rmtree(folder)
 
@@ -149,6 +156,12 @@ def _expect(status: RolloutStatus, phase: RolloutPhase) -> None:
         raise DemoFailed(f"the rollout of {status.version} should have ended as {phase.value}: {status.reason}")
 
 
+def _ourselves() -> str:
+    """How this command is called from here: by name where it is on the path."""
+    own = Path(sys.executable).with_name("fraisier")
+    return "fraisier" if shutil.which("fraisier") or not own.exists() else str(own)
+
+
 async def _play_on(stage: Stage) -> None:
     """Start a rollout with a long last soak, say what to try, and wait for ^C."""
     handle = await stage.client.start(await stage.manifest("4.0.0", soak=LONG_SOAK), actor="demo")
@@ -159,12 +172,12 @@ async def _play_on(stage: Stage) -> None:
         f"  {stage.stack.ui_url}/namespaces/default/workflows/{handle.id}\n\nTake it back in any of these ways:\n"
         f"  in the UI:  More Actions, Send a Signal, rollback\n"
         f"  {temporal} workflow signal --address {address} --workflow-id {handle.id} --name rollback\n"
-        f"  FRAISIER_HOME={stage.folder} fraisier rollback {SERVICE}\n\nWatch it:\n"
-        f"  FRAISIER_HOME={stage.folder} fraisier rollout watch {SERVICE}",
+        f"  FRAISIER_HOME={stage.folder} {_ourselves()} rollback {SERVICE}\n\nWatch it:\n"
+        f"  FRAISIER_HOME={stage.folder} {_ourselves()} rollout watch {SERVICE}",
         highlight=False,
         soft_wrap=True,
     )
     try:
         await asyncio.Event().wait()
     except asyncio.CancelledError:
-        stage.console.print("\nending")
+        stage.console.print("\nending all of it", style="dim")

@@ -39,6 +39,18 @@ def check_artifact(release: Release, *, target: str) -> Path:
 @lru_cache(maxsize=32)
 def _checked(path: Path, digest: str, _modified_ns: int, _size: int) -> None:
     _check_digest(path, digest)
+    check_entries(path)
+
+
+def check_entries(path: Path) -> None:
+    """Look at every entry of an archive. This blocks.
+
+    Raises:
+        OSError: it cannot be read.
+        EOFError: it ends too early.
+        ValueError: it holds something unsafe.
+        tarfile.TarError: it is no ``.tar.gz``.
+    """
     links: set[str] = set()
     with tarfile.open(path, "r:gz") as archive:
         for entry in archive:

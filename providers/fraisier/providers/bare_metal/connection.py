@@ -165,8 +165,9 @@ class HostConnection:
             return await asyncssh.connect(options.host, options.port, **self._arguments())
         except asyncssh.HostKeyNotVerifiable as error:
             raise HostKeyRejected(
-                f"{where}: its host key is not the one in {options.known_hosts}: {_said(error)}. "
-                "Compare the key with the host's own, then correct that file",
+                f"{where}: its host key is not in {options.known_hosts}, or is another one there: {_said(error)}. "
+                f"If the host is new, look at its key (ssh-keyscan -p {options.port} {options.host}), compare it with "
+                "the host's own and add it; if it is not, find out why its key changed",
                 target=self._target,
             ) from error
         except (asyncssh.PermissionDenied, asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:

@@ -1,5 +1,6 @@
 """Whether the parts of a manifest fit each other, its files and its providers."""
 
+import tarfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -7,9 +8,12 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from fraisier.providers.bare_metal.artifact import check_entries
 from fraisier.workflows.manifest.errors import ManifestInvalid, Problem
 from fraisier.workflows.manifest.loader import line_of, load_manifest, problems_of, read_tree
 from fraisier.workflows.manifest.models import Manifest, RegionPart
+
+BARE_METAL = "bare_metal"
 
 OptionsOf = Callable[[str], type[BaseModel]]
 """The options model of a provider by name; raises LookupError for a name that no provider has."""
@@ -97,7 +101,20 @@ def _release_problems(manifest: Manifest, folder: Path) -> list[Problem]:
         file = getattr(manifest.release, key)
         if file is not None and not (folder / file).is_file():
             found.append(Problem(f"release.{key}", f"there is no file {folder / file}; build it, or correct the path"))
+        elif (
+            file is not None and key == "artifact" and any(r.provider == BARE_METAL for r in manifest.regions.values())
+        ):
+            found += _archive_problems(folder / file)
     return found
+
+
+def _archive_problems(artifact: Path) -> list[Problem]:
+    """What bare-metal hosts would refuse, found before anything is touched."""
+    try:
+        check_entries(artifact)
+    except (OSError, EOFError, ValueError, tarfile.TarError) as error:
+        return [Problem("release.artifact", f"{artifact} cannot be unpacked on a host: {error}; it must be a .tar.gz")]
+    return []
 
 
 def _region_problems(manifest: Manifest, name: str, tree: Any, options_of: OptionsOf) -> list[Problem]:

@@ -17,6 +17,7 @@ from fraisier.workflows.manifest.models import (
     ReleasePart,
     WavePart,
 )
+from fraisier.workflows.manifest.words import in_words
 
 Location = tuple[int | str, ...]
 
@@ -50,7 +51,7 @@ def read_tree(path: Path) -> Any:
         raise ManifestInvalid(str(path), [Problem("", f"not YAML: {error.problem}", line)]) from error
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ManifestInvalid(str(path), [Problem("", f"cannot be read: {reason}")]) from error
+        raise ManifestInvalid(str(path), [Problem("", f"cannot be read: {reason}; name a YAML file")]) from error
     if not isinstance(tree, dict):
         raise ManifestInvalid(str(path), [Problem("", "a manifest is a mapping that starts with service:", 1)])
     return tree
@@ -84,14 +85,8 @@ def problems_of(
         if one["type"] == "too_short" and any(_inside(other["loc"], one["loc"]) for other in errors):
             continue  # counted too short only because what is inside is wrong
         location = below + _in_tree(one["loc"])
-        message = one["msg"].removeprefix("Value error, ")
-        if one["type"] == "extra_forbidden":
-            message = f"unknown key{_nearest(str(location[-1]), model)}"
-        elif one["type"] == "missing":
-            message = "is missing"
-        elif one["type"] == "too_short":
-            message = "must not be empty"
-        found.append(Problem(".".join(map(str, location)), message, line_of(tree, location)))
+        known = _known(str(location[-1]), model) if one["type"] == "extra_forbidden" else []
+        found.append(Problem(".".join(map(str, location)), in_words(one, known), line_of(tree, location)))
     return found
 
 
@@ -121,10 +116,8 @@ def _inside(location: Location, outer: Location) -> bool:
     return len(location) > len(outer) and location[: len(outer)] == outer
 
 
-def _nearest(key: str, model: type[BaseModel] | None) -> str:
+def _known(key: str, model: type[BaseModel] | None) -> list[str]:
+    """The keys that could have been meant: a provider's all, of the manifest's only near ones."""
     models = (model,) if model else _PARTS
     known = sorted({field.alias or name for part in models for name, field in part.model_fields.items()})
-    near = difflib.get_close_matches(key, known, n=1)
-    if near:
-        return f"; did you mean {near[0]}?"
-    return f"; known here: {', '.join(known)}" if model else ""
+    return known if model else difflib.get_close_matches(key, known, n=1)
