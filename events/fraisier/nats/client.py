@@ -191,6 +191,7 @@ class NatsClient:
     async def _on_disconnected(self) -> None:
         self._count(up=False)
         if self._connection is not None:  # else it was us who closed it
+            self._forget_unsent(self._connection)
             self.losses += 1
             DISCONNECTS.inc()
             logger.warning("NATS connection lost")
@@ -203,6 +204,12 @@ class NatsClient:
     async def _on_closed(self) -> None:
         self._count(up=False)
         self.closed.set()
+
+    @staticmethod
+    def _forget_unsent(connection: Any) -> None:
+        """Drop what nats-py would send after the reconnect: by then its publisher may have given up."""
+        connection._pending.clear()  # noqa: SLF001 (there is no public way)
+        connection._pending_data_size = 0  # noqa: SLF001
 
     def _count(self, *, up: bool) -> None:
         if up != self._up:
