@@ -8,13 +8,14 @@ from fraisier.orchestrator.client import load_checked
 from fraisier.orchestrator.errors import ExitCode
 from fraisier.providers.bare_metal.options import BareMetalOptions
 from fraisier.providers.docker.options import DockerOptions
+from tests.support.releases import MakeRelease
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_example_manifest_is_good(tmp_path: Path) -> None:
+def test_the_example_manifest_is_good(tmp_path: Path, make_release: MakeRelease) -> None:
     (tmp_path / "dist").mkdir()
-    (tmp_path / "dist" / "api-2.0.0.tar.gz").write_bytes(b"x")
+    make_release("2.0.0").rename(tmp_path / "dist" / "api-2.0.0.tar.gz")
     path = tmp_path / "rollout.yaml"
     path.write_text((ROOT / "examples" / "rollout.yaml").read_text())
     assert [wave.regions for wave in load_checked(path).waves] == [("us-east-1",), ("us-west-2", "eu-west-1")]

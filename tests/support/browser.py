@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import AsyncIterator
 
 import pytest
@@ -34,6 +35,7 @@ async def page() -> AsyncIterator[Page]:
             opened.set_default_timeout(SLOW_MS)
             expect.set_options(timeout=SLOW_MS)
             yield opened
+            sys.stdout.write(f"at the end {opened.url} shows:\n{await opened.inner_text('body')}\n")  # for a failure's report
         finally:
             await browser.close()
 

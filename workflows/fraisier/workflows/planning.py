@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from fraisier.workflows.arithmetic import resolve, resolve_parallel
 from fraisier.workflows.contracts import GatePlan, Plan, RegionPlan, ReleasePlan, TargetPlan, WavePlan
-from fraisier.workflows.manifest.check import target_name, target_options
 from fraisier.workflows.manifest.models import GatePart, Manifest, RegionPart
+from fraisier.workflows.manifest.targets import target_name, target_options
 
 EVERY_TARGET = 100
 

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 from fraisier.providers.bare_metal.artifact import check_entries
 from fraisier.workflows.manifest.errors import ManifestInvalid, Problem
 from fraisier.workflows.manifest.loader import line_of, load_manifest, problems_of, read_tree
-from fraisier.workflows.manifest.models import Manifest, RegionPart
+from fraisier.workflows.manifest.models import Manifest
+from fraisier.workflows.manifest.targets import target_name, target_options
 
 BARE_METAL = "bare_metal"
 
@@ -37,18 +38,6 @@ def check_manifest(path: Path, options_of: OptionsOf) -> Manifest:
     if located:
         raise ManifestInvalid(str(path), located)
     return manifest
-
-
-def target_options(region: RegionPart, index: int) -> dict[str, Any]:
-    """A target's provider options: the region's, overridden by its own."""
-    return {**region.options, **region.targets[index]}
-
-
-def target_name(options: dict[str, Any]) -> str:
-    """The name of a target out of its options: its own ``name``, else its host with its port, else its engine."""
-    if "host" in options:
-        return f"{options['host']}:{options['port']}" if "port" in options else str(options["host"])
-    return str(options.get("name") or options.get("engine") or "default")
 
 
 def _keys(path: str) -> tuple[int | str, ...]:
