@@ -35,7 +35,7 @@ async def page() -> AsyncIterator[Page]:
             opened.set_default_timeout(SLOW_MS)
             expect.set_options(timeout=SLOW_MS)
             yield opened
-            sys.stdout.write(f"at the end {opened.url} shows:\n{await opened.inner_text('body')}\n")  # for a failure's report
+            sys.stdout.write(f"{opened.url} at the end:\n{await opened.inner_text('body')}\n")  # read after a failure
         finally:
             await browser.close()
 
