@@ -5,7 +5,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,6 +18,17 @@ from tests.support.docker_engine import Engine
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
+
+
+END_S = 60
+
+
+@pytest.fixture(autouse=True)
+def _interruptible() -> Iterator[None]:
+    """Whatever a shell starts in the background ignores ^C, and so does what that starts in turn."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
@@ -65,8 +76,12 @@ async def running(home: Path, *options: str, env: dict[str, str]) -> AsyncIterat
         yield Demo(process)
     finally:
         if process.returncode is None:
-            process.send_signal(signal.SIGINT)
-            await process.wait()
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), END_S)
+            finally:
+                if process.returncode is None:
+                    process.kill()
 
 
 def assert_nothing_left(home: Path) -> None:

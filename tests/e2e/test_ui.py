@@ -13,7 +13,7 @@ from tests.support.browser import shoot
 from tests.support.simulated import World
 from tests.workflows.harness import Harness, make_plan, run_worker
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 
 
 @pytest.fixture
