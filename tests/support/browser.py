@@ -19,7 +19,7 @@ QUIET = (
     "--disable-dev-shm-usage",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
-"""No sandbox, because tests may run as root; no shared memory, which containers have little of; nothing but loopback."""
+"""No sandbox, for tests may run as root; no shared memory, for containers have little of it; nothing but loopback."""
 
 SLOW_MS = 90_000
 """How long a page may take to show something on a machine with two busy cores."""

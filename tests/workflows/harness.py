@@ -35,6 +35,7 @@ from fraisier.workflows.region_rollback import RegionRollbackWorkflow
 from fraisier.workflows.rollout import RolloutWorkflow
 from fraisier.workflows.sandbox import SANDBOX
 from fraisier.workflows.status import RolloutStatus
+from tests.replay.histories import keep
 from tests.support.simulated import SimulatedProvider, World
 
 WORKFLOWS = [RolloutWorkflow, RegionWorkflow, RegionRollbackWorkflow]
@@ -124,15 +125,18 @@ class Harness:
     async def replay(self, workflow_id: str) -> None:
         replayer = Replayer(workflows=WORKFLOWS, data_converter=DATA_CONVERTER, workflow_runner=SANDBOX)
         handle = self.client.get_workflow_handle(workflow_id)
-        history = await handle.fetch_history()
+        parent = history = await handle.fetch_history()
         await replayer.replay_workflow(history)
-        for event in history.events:
+        keep(history)
+        for event in parent.events:
             started = event.child_workflow_execution_started_event_attributes
             if started.workflow_execution.workflow_id:
                 child = self.client.get_workflow_handle(
                     started.workflow_execution.workflow_id, run_id=started.workflow_execution.run_id
                 )
-                await replayer.replay_workflow(await child.fetch_history())
+                history = await child.fetch_history()
+                await replayer.replay_workflow(history)
+                keep(history)
 
     async def events(self, domain: str, plan: Plan) -> list[Event]:
         return [event async for event in self.bus.read(domain, service=plan.service) if isinstance(event, Event)]
