@@ -17,7 +17,7 @@ from fraisier.orchestrator.stack import LocalStack, MemberFailed
 from fraisier.orchestrator.stack.errors import StackNotRunning
 from fraisier.orchestrator.stack.local import ANY_PORTS, USUAL_PORTS
 from fraisier.orchestrator.stack.members import MemberSpec
-from fraisier.orchestrator.stack.temporal_server import SEARCH_ATTRIBUTES
+from fraisier.workflows.search import SEARCH_ATTRIBUTES
 
 
 def processes_below(folder: Path) -> list[str]:
@@ -65,8 +65,8 @@ async def test_nats_syncs_before_it_acks_and_both_listen_on_the_loopback_only(lo
 
 
 async def test_rollouts_can_be_searched_by_their_attributes(temporal_client: Client):
-    for name in SEARCH_ATTRIBUTES:
-        assert [run async for run in temporal_client.list_workflows(f"{name} = 'none'")] == []
+    for key in SEARCH_ATTRIBUTES:
+        assert [run async for run in temporal_client.list_workflows(f"{key.name} = 'none'")] == []
 
 
 async def test_secrets_stand_in_files_of_their_owner_only_and_in_no_command_line(local_stack: LocalStack):

@@ -31,6 +31,7 @@ from fraisier.workflows.manifest.check import check_manifest
 from fraisier.workflows.manifest.models import Manifest
 from fraisier.workflows.planning import make_plan
 from fraisier.workflows.rollout import RolloutWorkflow
+from fraisier.workflows.search import searched_by
 from fraisier.workflows.status import RolloutStatus
 from fraisier.workflows.verbs import Verb, VerbRequest
 
@@ -96,6 +97,7 @@ class FraisierClient:
                 id=workflow_id(plan.service),
                 task_queue=TASK_QUEUE,
                 memo={"service": plan.service, "version": release.version, "rollout_id": order.rollout_id},
+                search_attributes=searched_by(plan.service, release.version),
                 static_summary=f"{plan.service} {release.version}",
                 static_details=f"{plan.service} {release.version} to {waves}, started by {actor or 'somebody'}",
             )

@@ -11,6 +11,7 @@ from temporalio.worker import Worker
 from fraisier.nats import ArtifactStore, NatsClient, NatsEventBus, check_durability
 from fraisier.orchestrator.connections import connections
 from fraisier.orchestrator.errors import Unreachable
+from fraisier.orchestrator.searching import register_search_attributes
 from fraisier.orchestrator.settings import artifact_cache
 from fraisier.orchestrator.stopping import stop_on_signals, stopped_or_lost
 from fraisier.providers.base import Provider
@@ -68,10 +69,12 @@ async def run_worker() -> None:
 
     Raises:
         NotDurable: NATS acknowledges events before they are on its disk.
+        Refused: the Temporal namespace lacks the search attributes and lets nobody add them.
         Unreachable: NATS or Temporal does not answer, or NATS was lost for good.
     """
     async with connections(patient=True) as to:
         logger.info("events: %s", await check_durability(to.config.connection))
+        await register_search_attributes(to.temporal)
 
         def make(name: str, options: dict[str, Any], region: str) -> Provider:
             """A provider of any installed kind, on this worker's bus."""

@@ -59,11 +59,13 @@ class Controls:
             self._decision = verb
         else:
             self.ending = verb
+            self.paused = False
             self.request = request
 
     def close(self) -> None:
-        """Refuse every verb from now on."""
+        """Refuse every verb from now on, and be paused no more."""
         self._closing = True
+        self.paused = False
 
     async def until(self, done: Callable[[], bool], timeout: timedelta | None = None, why: str = "") -> bool:
         """Wait until `done`; False when `timeout` came first.

@@ -24,6 +24,7 @@ from fraisier.workflows.policy import STEP
 from fraisier.workflows.region import RegionWorkflow
 from fraisier.workflows.region_rollback import RegionRollbackWorkflow
 from fraisier.workflows.rollout_state import RolloutState
+from fraisier.workflows.search import searched_by
 from fraisier.workflows.steps import PreflightInput, PreflightReport
 from fraisier.workflows.verbs import Verb
 
@@ -106,6 +107,7 @@ class Crew:
             ),
             id=f"rollout:{self._plan.service}:{self._order.rollout_id}:{name}",
             static_summary=f"{name}: {self._plan.service} {self._plan.release.version}",
+            search_attributes=searched_by(self._plan.service, self._plan.release.version, name),
         )
         self._running[name] = handle
         try:
@@ -199,6 +201,7 @@ class Crew:
                 order,
                 id=f"rollout:{self._plan.service}:{self._order.rollout_id}:{name}:rollback",
                 static_summary=f"{name}: back from {self._plan.service} {self._plan.release.version}",
+                search_attributes=searched_by(self._plan.service, self._plan.release.version, name),
             )
         except FailureError as error:
             return RegionReport(

@@ -22,6 +22,7 @@ from fraisier.workflows.details import rollout_details
 from fraisier.workflows.evidence import Evidence
 from fraisier.workflows.failures import describe, was_refused
 from fraisier.workflows.rollout_state import RolloutState
+from fraisier.workflows.search import tell_state
 from fraisier.workflows.status import RolloutStatus
 from fraisier.workflows.steps import Verdict
 from fraisier.workflows.verbs import Verb, VerbRequest, read_request
@@ -290,7 +291,9 @@ class RolloutWorkflow:
         self._show()
 
     def _show(self) -> None:
-        workflow.set_current_details(rollout_details(self.status()))
+        status = self.status()
+        workflow.set_current_details(rollout_details(status))
+        tell_state("paused" if status.paused else status.phase.value)
 
 
 def _with_left(reason: str, left: list[str]) -> str:

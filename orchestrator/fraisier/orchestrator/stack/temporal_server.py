@@ -12,18 +12,11 @@ from temporalio.service import RPCError
 from fraisier.orchestrator.stack import web
 from fraisier.orchestrator.stack.ports import LOOPBACK
 from fraisier.orchestrator.stack.state import Addresses
+from fraisier.workflows.search import SEARCH_ATTRIBUTES
 
 NAMESPACE = "default"
 ANSWER_S = 3.0
 """Seconds that one probe may take."""
-
-SEARCH_ATTRIBUTES = {
-    "FraisierService": "Keyword",
-    "FraisierVersion": "Keyword",
-    "FraisierRegion": "Keyword",
-    "FraisierState": "Keyword",
-}
-"""What rollouts can be searched by in the UI, and the type of each."""
 
 FASTER = {f"history.{queue}ProcessorMaxPollRPS": 5000 for queue in ("transfer", "timer", "visibility")}
 """The server's defaults of 20 suit thousands of shards; on its one shard they cost 50 ms a step."""
@@ -44,7 +37,7 @@ def command(executable: Path, folder: Path, addresses: Addresses) -> list[str]:
         "server",
         "start-dev",
         *(str(part) for option in options.items() for part in option),
-        *(part for key, kind in SEARCH_ATTRIBUTES.items() for part in ("--search-attribute", f"{key}={kind}")),
+        *(part for key in SEARCH_ATTRIBUTES for part in ("--search-attribute", f"{key.name}=Keyword")),
         *(part for key, value in FASTER.items() for part in ("--dynamic-config-value", f"{key}={value}")),
     ]
 
