@@ -4,7 +4,9 @@ import pytest
 
 pytest_plugins = [
     "tests.support.browser",
+    "tests.support.cli",
     "tests.support.docker_engine",
+    "tests.support.harness",
     "tests.support.nats",
     "tests.support.releases",
     "tests.support.serving",

@@ -1,29 +1,14 @@
 """What a person sees in the Temporal UI, and a rollback sent from its page."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 from playwright.async_api import Page, expect
-from temporalio.client import Client
 
-from fraisier.nats import NatsClient, NatsEventBus
 from fraisier.orchestrator.stack import LocalStack
 from fraisier.workflows.contracts import RolloutPhase
 from tests.support.browser import shoot
-from tests.support.simulated import World
-from tests.workflows.harness import Harness, make_plan, run_worker
+from tests.workflows.harness import Harness, make_plan
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
-
-
-@pytest.fixture
-async def harness(temporal_client: Client, local_stack: LocalStack) -> AsyncIterator[Harness]:
-    env = local_stack.env()
-    async with (
-        NatsClient([env["NATS_SERVERS"]], username=env["NATS_USERNAME"], password=env["NATS_PASSWORD"]) as client,
-        run_worker(temporal_client, NatsEventBus(client), client, World()) as running,
-    ):
-        yield running
 
 
 async def test_the_page_tells_what_runs_and_takes_a_rollback(

@@ -3,7 +3,6 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -12,14 +11,12 @@ from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
 
-from fraisier.nats import NatsClient, NatsEventBus
 from fraisier.orchestrator.errors import Refused
 from fraisier.orchestrator.searching import register_search_attributes
 from fraisier.orchestrator.stack import LocalStack
 from fraisier.workflows.contracts import RolloutPhase
 from fraisier.workflows.search import SEARCH_ATTRIBUTES
-from tests.support.simulated import World
-from tests.workflows.harness import Harness, make_plan, run_worker
+from tests.workflows.harness import Harness, make_plan
 
 SOON_S = 20
 
@@ -32,16 +29,6 @@ async def bare(temporal_client: Client, local_stack: LocalStack) -> Client:
     asked.workflow_execution_retention_period.FromTimedelta(timedelta(days=1))
     await temporal_client.workflow_service.register_namespace(asked)
     return await Client.connect(temporal_client.service_client.config.target_host, namespace=namespace)
-
-
-@pytest.fixture
-async def harness(temporal_client: Client, local_stack: LocalStack) -> AsyncIterator[Harness]:
-    env = local_stack.env()
-    async with (
-        NatsClient([env["NATS_SERVERS"]], username=env["NATS_USERNAME"], password=env["NATS_PASSWORD"]) as client,
-        run_worker(temporal_client, NatsEventBus(client), client, World()) as running,
-    ):
-        yield running
 
 
 async def found(client: Client, query: str) -> set[str]:

@@ -1,8 +1,12 @@
 """The ``fraisier`` command. Commands import what they need when they run, so that help is quick."""
 
+import logging
+import os
+import sys
+
 import typer
 
-from fraisier.orchestrator.cli import demo, doctor, events, rollout, stack, validate, verbs, worker
+from fraisier.orchestrator.cli import audit, demo, doctor, events, rollout, stack, validate, verbs, worker
 
 app = typer.Typer(
     name="fraisier",
@@ -21,6 +25,7 @@ app = typer.Typer(
 stack.add_to(app)
 worker.add_to(app)
 validate.add_to(app)
+audit.add_to(rollout.app)
 app.add_typer(rollout.app, name="rollout")
 verbs.add_to(app)
 app.add_typer(events.app, name="events")
@@ -29,5 +34,15 @@ demo.add_to(app)
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line, and end the process.
+
+    At once, because a thread of Temporal's native core that hands over its last answer while the interpreter shuts
+    down aborts the process, and with it the exit code.
+    """
+    try:
+        app()
+    except SystemExit as end:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(end.code if isinstance(end.code, int) else 0 if end.code is None else 1)

@@ -29,9 +29,12 @@ WORDS = {
     "deployment.gate_passed": "gate {gate} opened after wave {wave}: {detail}",
     "deployment.gate_failed": "gate {gate} failed after wave {wave}: {detail}",
     "deployment.gate_inconclusive": "gate {gate} is inconclusive after wave {wave}: {detail}",
-    "deployment.rollback_requested": "rollback was asked for: {reason}",
-    "deployment.paused": "paused: {reason}",
-    "deployment.resumed": "resumed: {reason}",
+    "deployment.rollback_requested": "rollback was asked for by {by}: {reason}",
+    "deployment.cancel_requested": "cancel was asked for by {by}: {reason}",
+    "deployment.retry_requested": "retry was asked for by {by}: {reason}",
+    "deployment.skip_requested": "skip was asked for by {by}: {reason}",
+    "deployment.paused": "paused by {by}: {reason}",
+    "deployment.resumed": "resumed by {by}: {reason}",
     "deployment.cancelled": "cancelled: {reason}",
     "health.check_started": "{who}: health check begins",
     "health.check_passed": "{who} is healthy",
@@ -40,13 +43,17 @@ WORDS = {
 }
 
 
+DERIVED = ("regions", "who", "by")
+
+
 def sentence(event: Event) -> str:
     """An event as one line for people."""
     who = f"{event.region} {event.target}" if event.target else event.region
     who = "the rollout" if event.region == "global" else who
     known = {"service": event.service, "who": who, "version": "", "wave": "", "detail": "", "reason": "", "gate": ""}
+    known |= {"by": event.data.get("by") or "a signal"}
     known |= {"regions": ", ".join(map(str, event.data.get("regions", ())))}
-    known |= {key: str(value) for key, value in event.data.items() if key in known and key not in ("regions", "who")}
+    known |= {key: str(value) for key, value in event.data.items() if key in known and key not in DERIVED}
     return WORDS.get(event.event_type, f"{event.event_type} {{who}}").format(**known).strip().removesuffix(":")
 
 
@@ -64,8 +71,8 @@ def print_status_change(console: Console, before: RolloutStatus | None, now: Rol
     """What a status tells that no event does: what the rollout waits for now, and a pause."""
     if now.waiting_for and (before is None or before.waiting_for != now.waiting_for):
         console.print(f"          waiting for {escape(now.waiting_for)}", style="dim", highlight=False, soft_wrap=True)
-    if before is not None and now.paused != before.paused:
-        console.print("          paused: fraisier resume lets it go on" if now.paused else "          resumed")
+    if before is not None and now.paused and not before.paused:
+        console.print("          paused: fraisier resume lets it go on")
 
 
 def print_status(console: Console, status: RolloutStatus) -> None:

@@ -1,4 +1,4 @@
-"""Fixtures of the workflow tests."""
+"""A worker over simulated targets, connected to the session's servers."""
 
 from collections.abc import AsyncIterator
 
