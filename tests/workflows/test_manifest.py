@@ -127,6 +127,7 @@ def test_without_gates_every_targets_health_opens_the_way(manifest: Path) -> Non
         ),
         ("port: 2222", "port: many", "rollout.yaml:16: regions.us-east-1.targets.1.port:"),
         ("{host: d.example}", "{}", "rollout.yaml:22: regions.us-west-2.targets.0.host: is missing"),
+        ("{host: e.example}", "{host: d.example}", "regions.eu-west-1.targets.0: d.example is in region us-west-2 too"),
         ("{host: c.example}", "{host: a.example}", "regions.us-east-1.targets.2: is a.example again"),
         (
             "provider: hosts\n    user",

@@ -33,6 +33,7 @@ def check_manifest(path: Path, options_of: OptionsOf) -> Manifest:
         *_gate_problems(manifest),
         *_release_problems(manifest, path.parent),
         *(problem for name in manifest.regions for problem in _region_problems(manifest, name, tree, options_of)),
+        *_shared_targets(manifest),
     ]
     located = [Problem(one.path, one.message, one.line or line_of(tree, _keys(one.path))) for one in found]
     if located:
@@ -104,6 +105,21 @@ def _archive_problems(artifact: Path) -> list[Problem]:
     except (OSError, EOFError, ValueError, tarfile.TarError) as error:
         return [Problem("release.artifact", f"{artifact} cannot be unpacked on a host: {error}; it must be a .tar.gz")]
     return []
+
+
+def _shared_targets(manifest: Manifest) -> list[Problem]:
+    """Targets that stand in two regions: what one region did to them would be taken for the other's."""
+    found = []
+    seen: dict[tuple[str, str, str | None], str] = {}
+    for name, region in manifest.regions.items():
+        for index in range(len(region.targets)):
+            options = target_options(region, index)
+            target = target_name(options)
+            other = seen.setdefault((region.provider, target, options.get("root")), name)
+            if other != name:
+                why = f"{target} is in region {other} too; a target belongs to one region"
+                found.append(Problem(f"regions.{name}.targets.{index}", why))
+    return found
 
 
 def _region_problems(manifest: Manifest, name: str, tree: Any, options_of: OptionsOf) -> list[Problem]:
