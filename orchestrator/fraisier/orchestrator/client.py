@@ -88,22 +88,9 @@ class FraisierClient:
         release = await self._upload(manifest, path.parent)
         timeout = timedelta(seconds=self._to.config.regional.inter_region_timeout)
         plan = make_plan(manifest, release, gate_timeout=timeout)
-        order = RolloutInput(rollout_id=new_rollout_id(), plan=plan, actor=actor)
         waves = " → ".join(", ".join(wave.regions) for wave in plan.waves)
-        try:
-            return await self._to.temporal.start_workflow(
-                RolloutWorkflow.run,
-                order,
-                id=workflow_id(plan.service),
-                task_queue=TASK_QUEUE,
-                memo={"service": plan.service, "version": release.version, "rollout_id": order.rollout_id},
-                search_attributes=searched_by(plan.service, release.version),
-                static_summary=f"{plan.service} {release.version}",
-                static_details=f"{plan.service} {release.version} to {waves}, started by {actor or 'somebody'}",
-            )
-        except WorkflowAlreadyStartedError:
-            await self._refuse_second(plan.service)
-            raise
+        order = RolloutInput(rollout_id=new_rollout_id(), plan=plan, actor=actor)
+        return await self._start(order, f"{plan.service} {release.version}", f"to {waves}")
 
     async def status(self, service: str) -> RolloutStatus:
         """The status of a service's newest rollout, open or ended.
@@ -134,6 +121,8 @@ class FraisierClient:
     async def send(self, service: str, verb: Verb, request: VerbRequest) -> RolloutStatus:
         """Send a verb to the open rollout of a service and return the status after it.
 
+        A ``rollback`` that finds none open takes back what the last one left changed, as a rollout of its own.
+
         Raises:
             Refused: there is no open rollout, or the verb makes no sense now.
         """
@@ -142,6 +131,8 @@ class FraisierClient:
         except WorkflowUpdateFailedError as error:
             raise Refused(f"{verb.value} of {service} was refused: {describe(error.cause or error)}") from error
         except RPCError as error:
+            if verb is Verb.ROLLBACK and error.status is RPCStatusCode.NOT_FOUND:
+                return await self._take_back(service, request)
             raise self._explained(error, f"there is no open rollout of {service}") from error
 
     async def rollouts(self) -> list[RolloutSummary]:
@@ -180,6 +171,42 @@ class FraisierClient:
             if ended:
                 return
             await asyncio.sleep(WATCH_EVERY_S)
+
+    async def _start(self, order: RolloutInput, summary: str, what: str) -> Handle:
+        service, version = order.plan.service, order.plan.release.version
+        try:
+            return await self._to.temporal.start_workflow(
+                RolloutWorkflow.run,
+                order,
+                id=workflow_id(service),
+                task_queue=TASK_QUEUE,
+                memo={"service": service, "version": version, "rollout_id": order.rollout_id},
+                search_attributes=searched_by(service, version),
+                static_summary=summary,
+                static_details=f"{service} {version} {what}, started by {order.actor or 'somebody'}",
+            )
+        except WorkflowAlreadyStartedError:
+            await self._refuse_second(service)
+            raise
+
+    async def _take_back(self, service: str, request: VerbRequest) -> RolloutStatus:
+        last = await self.result(service)
+        if last.undo is None:
+            raise Refused(
+                f"there is nothing to take back: the last rollout of {service}, {last.rollout_id}, is "
+                f"{last.phase.value.replace('_', ' ')} and left nothing changed"
+            )
+        await self._refuse_without_worker()
+        first = await anext(self._handle(service).fetch_history_events(page_size=1))
+        payloads = first.workflow_execution_started_event_attributes.input.payloads
+        (order,) = await self._to.temporal.data_converter.decode(payloads, [RolloutInput])
+        plan = order.plan
+        undo = RolloutInput(
+            rollout_id=new_rollout_id(), plan=plan, actor=request.by, reason=request.reason, undo=last.undo
+        )
+        summary = f"{service} back from {plan.release.version}"
+        handle = await self._start(undo, summary, f"is taken back from {', '.join(last.undo.regions)}")
+        return await handle.query(RolloutWorkflow.status)
 
     async def _news(self, status: RolloutStatus, after: dict[str, int]) -> list[Event]:
         news: list[Event] = []

@@ -115,12 +115,32 @@ class Plan(Model):
     decision_timeout: Duration = timedelta(minutes=10)
 
 
+class Undo(Model):
+    """What it takes to take an ended rollout back.
+
+    Attributes:
+        releases: every release that ran somewhere before, once.
+        regions: by region and target, the index of what ran there; None where nothing did.
+    """
+
+    releases: tuple[ReleaseRef, ...] = ()
+    regions: dict[str, dict[str, int | None]]
+
+
 class RolloutInput(Model):
-    """The one argument of `RolloutWorkflow`."""
+    """The one argument of `RolloutWorkflow`.
+
+    Attributes:
+        actor: who starts it.
+        reason: why, when it takes an earlier rollout back.
+        undo: what an earlier rollout of the same plan left changed: this one only takes it back.
+    """
 
     rollout_id: str
     plan: Plan
     actor: str = ""
+    reason: str = ""
+    undo: Undo | None = None
 
 
 class TargetOutcome(str, Enum):
@@ -236,9 +256,11 @@ class RolloutResult(Model):
         phase: one of the final phases.
         reason: why it did not succeed, for people.
         regions: the last state of each region that was started: ``succeeded``, ``rolled_back``, …
+        undo: what can still be taken back; None when nothing was left changed.
     """
 
     rollout_id: str
     phase: RolloutPhase
     reason: str = ""
     regions: dict[str, str] = Field(default_factory=dict)
+    undo: Undo | None = None

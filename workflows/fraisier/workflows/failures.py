@@ -65,3 +65,8 @@ def was_refused(error: BaseException) -> bool:
 def was_cancelled(error: ActivityError) -> bool:
     """Whether an activity ended because it was asked to stop."""
     return isinstance(error.cause, CancelledError)
+
+
+def with_left(reason: str, left: list[str]) -> str:
+    """A reason, and what could not be taken back, which people must look after."""
+    return f"{reason}; not everywhere: " + "; ".join(left) if left else reason

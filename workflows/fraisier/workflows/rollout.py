@@ -20,7 +20,7 @@ from fraisier.workflows.controls import Controls, Interrupted
 from fraisier.workflows.crew import Crew
 from fraisier.workflows.details import rollout_details
 from fraisier.workflows.evidence import Evidence
-from fraisier.workflows.failures import describe, was_refused
+from fraisier.workflows.failures import describe, was_refused, with_left
 from fraisier.workflows.rollout_state import RolloutState
 from fraisier.workflows.search import tell_state
 from fraisier.workflows.status import RolloutStatus
@@ -61,6 +61,9 @@ class RolloutWorkflow:
         """The story: forward, and back when it fails or when somebody asks."""
         try:
             await self._evidence.announce("deployment.triggered", data={"actor": order.actor})
+            if order.undo is not None:
+                await self._obey(Verb.ROLLBACK, VerbRequest(by=order.actor, reason=order.reason))
+            await self._controls.hold()
             await self._forward()
             self._end(RolloutPhase.SUCCEEDED)
         except RolloutFailed as failure:
@@ -220,7 +223,7 @@ class RolloutWorkflow:
             raise RolloutFailed(reason, back=self._state.touched)
         if failed and self._plan.on_failure is OnFailure.ROLLBACK_REGION:
             self._state.enter(RolloutPhase.ROLLING_BACK, reason=reason)
-            reason = _with_left(reason, await self._controls.to_the_end(self._take_back(failed, reason)))
+            reason = with_left(reason, await self._controls.to_the_end(self._take_back(failed, reason)))
         self._go(
             RolloutPhase.DECISION,
             f"a decision: {reason}. Send retry, skip, rollback or cancel",
@@ -238,7 +241,7 @@ class RolloutWorkflow:
         reason = str(failure)
         if failure.back:
             self._state.enter(RolloutPhase.ROLLING_BACK, reason=reason)
-            reason = _with_left(reason, await self._take_back(failure.back, reason))
+            reason = with_left(reason, await self._take_back(failure.back, reason))
         if self._controls.ending is Verb.ROLLBACK and any(self._state.touched.values()):
             # Asked while failed regions went back by themselves: the others shall follow.
             await self._end_as_asked()
@@ -256,7 +259,7 @@ class RolloutWorkflow:
         self._show()
         left = await self._take_back(self._state.touched, f"rollback {asked}")
         phase = RolloutPhase.FAILED if left else RolloutPhase.ROLLED_BACK
-        self._end(phase, _with_left(f"rollback {asked}", left))
+        self._end(phase, with_left(f"rollback {asked}", left))
 
     async def _close(self) -> RolloutResult:
         self._controls.close()
@@ -275,6 +278,7 @@ class RolloutWorkflow:
             phase=status.phase,
             reason=status.reason,
             regions=self._state.ended_regions(),
+            undo=self._state.undo(),
         )
 
     async def _take_back(self, names: Iterable[str], reason: str) -> list[str]:
@@ -294,8 +298,3 @@ class RolloutWorkflow:
         status = self.status()
         workflow.set_current_details(rollout_details(status))
         tell_state("paused" if status.paused else status.phase.value)
-
-
-def _with_left(reason: str, left: list[str]) -> str:
-    """The reason, and what could not be taken back, which people must look after."""
-    return f"{reason}; not everywhere: " + "; ".join(left) if left else reason

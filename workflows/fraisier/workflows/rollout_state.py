@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from fraisier.providers.models import ReleaseRef
-from fraisier.workflows.contracts import RegionReport, RolloutInput, RolloutPhase, WavePlan
+from fraisier.workflows.contracts import RegionReport, RolloutInput, RolloutPhase, Undo, WavePlan
 from fraisier.workflows.status import GateStatus, RegionStatus, RolloutStatus, WaveStatus
 
 _NOT_FORWARD = (RolloutPhase.ROLLING_BACK, RolloutPhase.FAILED, RolloutPhase.CANCELLED)
@@ -36,6 +36,8 @@ class RolloutState:
         self._order = order
         self._status: dict[str, Any] = {"phase": RolloutPhase.PREFLIGHT}
         self._started_at = started_at
+        if order.undo is not None:
+            self._recall(order.undo)
 
     @property
     def phase(self) -> RolloutPhase:
@@ -75,6 +77,29 @@ class RolloutState:
     def ended_regions(self) -> dict[str, str]:
         """The state of every region that was started."""
         return {name: one.state for name, one in self._regions.items() if one.state != "waiting"}
+
+    def undo(self) -> Undo | None:
+        """What it takes to take back what is still changed."""
+        if not any(self.touched.values()):
+            return None
+        before = {name: [self.previous.get(name, {}).get(one) for one in self.touched[name]] for name in self.touched}
+        releases = tuple(dict.fromkeys(ref for refs in before.values() for ref in refs if ref is not None))
+        index = {None: None} | {ref: number for number, ref in enumerate(releases)}
+        regions = {
+            name: dict(zip(targets, (index[ref] for ref in before[name]), strict=True))
+            for name, targets in self.touched.items()
+            if targets
+        }
+        return Undo(releases=releases, regions=regions)
+
+    def _recall(self, undo: Undo) -> None:
+        for name, targets in undo.regions.items():
+            self.touched[name] = tuple(targets)
+            self.previous[name] = {one: undo.releases[n] for one, n in targets.items() if n is not None}
+            self.region(name, "succeeded")
+        for wave in self._order.plan.waves:
+            if undo.regions.keys() & set(wave.regions):
+                self.wave(wave.number, "done")
 
     def status(self, *, paused: bool) -> RolloutStatus:
         """All of it, for people."""

@@ -9,7 +9,10 @@ from fraisier.orchestrator.cli.rollout import By, Service
 from fraisier.orchestrator.cli.run import run
 
 VERBS = {
-    "rollback": "Take every touched region back to what it ran before, last wave first.",
+    "rollback": (
+        "Take every touched region back to what it ran before, last wave first; after the rollout has ended too, as a "
+        "rollout of its own."
+    ),
     "pause": "Start nothing new: no batch, no region, no gate. Running steps end.",
     "resume": "Let a paused rollout go on.",
     "retry": "Try what failed once more.",
