@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from fraisier.orchestrator.client import FraisierClient, Handle
+from fraisier.orchestrator.stack import LocalStack
 from fraisier.workflows.contracts import RolloutPhase
 from fraisier.workflows.rollout import RolloutWorkflow
 from tests.e2e.test_systemd_rollout import client, versions
@@ -19,6 +20,8 @@ from tests.support.releases import MakeRelease
 from tests.support.systemd_hosts import SystemdHost
 
 __all__ = ["client"]
+MODE = f"quiet-{secrets.token_hex(8)}"
+PASSWORD = secrets.token_hex(16)
 pytestmark = [pytest.mark.systemd, pytest.mark.docker, pytest.mark.timeout(300)]
 
 
@@ -56,6 +59,7 @@ def manifest(  # noqa: PLR0917 (a test's own call)
             "engine": {
                 "provider": "docker",
                 "targets": [{"engine": engine, "stop_timeout": "1s"}],
+                "env": {"MODE": MODE, "PASSWORD": {"secret": f"file:{folder}/password"}},
                 "health": {**health, "expect_version": True},
             },
         },
@@ -65,19 +69,26 @@ def manifest(  # noqa: PLR0917 (a test's own call)
     return path
 
 
+def told(folder: Path, text: str) -> set[str]:
+    """The files of the stack that hold a text: histories, streams, logs."""
+    return {file.name for file in folder.rglob("*") if file.is_file() and text.encode() in file.read_bytes()}
+
+
 async def ended(handle: Handle) -> RolloutPhase:
     return (await asyncio.wait_for(handle.result(), 120)).phase
 
 
 @pytest.mark.usefixtures("worker")
-async def test_a_rollout_and_its_rollback_over_a_host_and_an_engine(
+async def test_a_rollout_and_its_rollback_over_a_host_and_an_engine(  # noqa: PLR0917 (fixtures)
     client: FraisierClient,
     clean_hosts: list[SystemdHost],
     containers: DockerBench,
     make_release: MakeRelease,
     tmp_path: Path,
+    local_stack: LocalStack,
 ) -> None:
     host = clean_hosts[0]
+    (tmp_path / "password").write_text(f"{PASSWORD}\n")
 
     async def start(version: str, *, healthy: bool = True, soak: str = "0s") -> Handle:
         release = {
@@ -95,6 +106,8 @@ async def test_a_rollout_and_its_rollback_over_a_host_and_an_engine(
     assert await ended(await start("1.0.0")) is RolloutPhase.SUCCEEDED
     assert await running() == ("1.0.0", "1.0.0")
     first = await containers.instance()
+    (container,) = containers.running()
+    assert {f"MODE={MODE}", f"PASSWORD={PASSWORD}"} <= set(container["Config"]["Env"])
 
     # Only its image is ill: the host takes it, the engine does not, and rollback_all takes both back.
     assert await ended(await start("2.0.0", healthy=False)) is RolloutPhase.FAILED
@@ -110,3 +123,6 @@ async def test_a_rollout_and_its_rollback_over_a_host_and_an_engine(
     await handle.signal(RolloutWorkflow.rollback)
     assert await ended(handle) is RolloutPhase.ROLLED_BACK
     assert await running() == ("1.0.0", "1.0.0")
+
+    assert "temporal.db" in {name.removesuffix("-wal") for name in told(local_stack.folder, MODE)}
+    assert told(local_stack.folder, PASSWORD) == set()

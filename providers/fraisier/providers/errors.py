@@ -12,6 +12,7 @@
     ├── PreflightFailed
     ├── ArtifactRejected
     ├── ReleaseMissing
+    ├── SecretMissing
     └── StaleToken
 
 Every message names the target, what happened and the way out. No field ever holds a secret.
@@ -93,6 +94,10 @@ class ArtifactRejected(ProviderError):
 
 class ReleaseMissing(ProviderError):
     """The release to return to is not kept on the target any more."""
+
+
+class SecretMissing(ProviderError):
+    """A secret is not where its reference says."""
 
 
 class TargetBusy(ProviderError):

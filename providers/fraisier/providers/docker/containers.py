@@ -78,12 +78,14 @@ def release_labels(step: Step, release: ReleaseRef, *, kind: str = RELEASE_KIND)
     }
 
 
-def configuration(options: DockerOptions, step: Step, release: Release, image_id: str) -> dict[str, Any]:
-    """The engine's configuration of the release's container."""
+def configuration(
+    options: DockerOptions, step: Step, release: Release, *, image_id: str, environment: dict[str, str]
+) -> dict[str, Any]:
+    """The engine's configuration of the release's container; `environment` holds what secrets stand for."""
     published = [_published(port) for port in options.ports]
     config: dict[str, Any] = {
         "Image": image_id,
-        "Env": [f"{name}={value}" for name, value in sorted(options.env.items())],
+        "Env": [f"{name}={value}" for name, value in sorted(environment.items())],
         "Labels": {**options.labels, **release_labels(step, release)},
         "ExposedPorts": {inside: {} for inside, _ in published},
         "StopTimeout": max(1, round(options.stop_timeout.total_seconds())),

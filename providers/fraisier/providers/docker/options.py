@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from fraisier.providers.duration import Duration
+from fraisier.providers.secrets import Environment
 
 Port = Annotated[str, Field(pattern=r"^((\d{1,3}(\.\d{1,3}){3}:)?\d{1,5}:)?\d{1,5}(/(tcp|udp))?$")]
 Mount = Annotated[str, Field(pattern=r"^[^:]+:/[^:]*(:(ro|rw))?$")]
@@ -20,7 +21,8 @@ class DockerOptions(BaseModel):
         engine: ``unix://…``, ``tcp://…`` or ``ssh://user@host``; what ``DOCKER_HOST`` says unless given.
         tls_path: a folder with ``ca.pem``, ``cert.pem`` and ``key.pem`` for a ``tcp://`` engine.
         command: an argument list instead of the image's own.
-        env: environment variables.
+        env: environment variables: a value, or ``{secret: "env:NAME"}`` or ``{secret: "file:/path"}``, read where
+            the worker runs when the container is made. Whoever may ask the engine sees a container's environment.
         ports: published ports, as ``[[address:]host port:]container port[/udp]``.
         volumes: mounts, as ``volume or /folder:/folder in the container[:ro]``.
         network: the network that the container joins.
@@ -41,7 +43,7 @@ class DockerOptions(BaseModel):
     engine: str | None = Field(default=None, pattern=r"^(unix|tcp|ssh)://.+$")
     tls_path: Path | None = None
     command: tuple[str, ...] | None = None
-    env: dict[str, str] = Field(default_factory=dict)
+    env: Environment = Field(default_factory=dict)
     ports: tuple[Port, ...] = ()
     volumes: tuple[Mount, ...] = ()
     network: str | None = None

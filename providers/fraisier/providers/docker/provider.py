@@ -20,6 +20,7 @@ from fraisier.providers.errors import ArtifactRejected, CommandFailed, Preflight
 from fraisier.providers.health import Sighting
 from fraisier.providers.lifecycle import LifecycleProvider
 from fraisier.providers.models import HealthCheck, HealthResult, Release, ReleaseRef, Step, StepResult, TargetState
+from fraisier.providers.secrets import resolved, unreadable
 
 
 class DockerProvider(LifecycleProvider):
@@ -76,10 +77,13 @@ class DockerProvider(LifecycleProvider):
         )
 
     async def preflight(self, release: Release) -> None:
-        """Look whether there is an image to run; the engine itself has answered by now."""
+        """Look whether there is an image to run and every secret; the engine itself has answered by now."""
         await self._engine.containers(release.service, RELEASE_KIND)
+        reasons = unreadable(self._options.env)
         if release.image is None:
-            raise PreflightFailed(target=self.target, reasons=("the release has no image: Docker needs release.image",))
+            reasons.append("the release has no image: Docker needs release.image")
+        if reasons:
+            raise PreflightFailed(target=self.target, reasons=tuple(reasons))
 
     async def stage(self, step: Step, release: Release) -> StepResult:
         """Bring the image and create the container, unless the release runs already."""
@@ -127,7 +131,10 @@ class DockerProvider(LifecycleProvider):
         current = await self._place.current(step.service)
         if self._settled(current, release.ref, found):
             return StepResult(changed=False)
-        config = configuration(self._options, step, release, await self._image(release))
+        environment = resolved(self._options.env, target=self.target, step=step.name)
+        config = configuration(
+            self._options, step, release, image_id=await self._image(release), environment=environment
+        )
         await self._engine.create(container_name(step, release), config)
         return StepResult(changed=True)
 
