@@ -135,7 +135,12 @@ async def test_one_rollout_at_a_time_and_every_end_has_its_code(cli: Cli, write:
     code, out, _ = await cli("rollout", "watch", "demo-api")
     assert (code, "was taken back everywhere: rollback asked by tests: to see" in out) == (ExitCode.ROLLED_BACK, True)
     code, _, error = await cli("rollback", "demo-api")
+    assert (code, "there is nothing to take back: the last rollout of demo-api" in error) == (ExitCode.REFUSED, True)
+    code, _, error = await cli("pause", "demo-api")
     assert (code, "there is no open rollout of demo-api" in error) == (ExitCode.REFUSED, True), error
+    code, out, _ = await cli("details", "demo-api")
+    rows = [line.split("│") for line in out.splitlines() if REGION in line]
+    assert (code, {(row[3].strip(), row[7].strip()) for row in rows}) == (ExitCode.OK, {("1.0.0", "2.0.0")}), out
     code, out, _ = await cli("rollout", "status", "demo-api", "--output", "json")
     assert (code, json.loads(out)["phase"]) == (ExitCode.OK, "rolled_back")
     code, out, _ = await cli("rollout", "list", "--output", "json")

@@ -39,4 +39,5 @@ async def test_the_same_history_with_another_step_does_not(replayer: Replayer, p
 def test_every_workflow_has_kept_histories():
     first = [json.loads(path.read_text())["events"][0] for path in KEPT]
     types = {event["workflowExecutionStartedEventAttributes"]["workflowType"]["name"] for event in first}
-    assert types == {workflow.__name__ for workflow in WORKFLOWS}
+    # A look lives for seconds: no new worker ever finds one of an old worker's.
+    assert types == {workflow.__name__ for workflow in WORKFLOWS} - {"LookWorkflow"}

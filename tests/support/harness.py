@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 from temporalio.client import Client
 
-from fraisier.nats import NatsClient, NatsEventBus
+from fraisier.nats import NatsClient, NatsEventBus, get_nats_config
+from fraisier.orchestrator.client import FraisierClient
+from fraisier.orchestrator.connections import Connections
 from fraisier.orchestrator.stack import LocalStack
 from tests.support.simulated import World
 from tests.workflows.harness import Harness, run_worker
@@ -26,3 +28,12 @@ async def harness(temporal_client: Client, nats_client: NatsClient) -> AsyncIter
     """A worker over simulated targets."""
     async with run_worker(temporal_client, NatsEventBus(nats_client), nats_client, World()) as running:
         yield running
+
+
+@pytest.fixture
+def rollouts(
+    harness: Harness, temporal_client: Client, nats_client: NatsClient, monkeypatch: pytest.MonkeyPatch
+) -> FraisierClient:
+    """The Python client, on the harness's own task queue."""
+    monkeypatch.setattr("fraisier.orchestrator.client.TASK_QUEUE", harness.queue)
+    return FraisierClient(Connections(temporal_client, nats_client, NatsEventBus(nats_client), get_nats_config()))

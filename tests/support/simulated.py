@@ -104,6 +104,7 @@ class SimulatedProvider(NatsEventProvider):
         pass
 
     async def inspect(self, service: str) -> TargetState:
+        await self.connect()  # a pooled connection is lost when its target goes away
         return TargetState(release=self._host.release, token=self._host.token)
 
     async def preflight(self, release: Release) -> None:

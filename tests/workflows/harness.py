@@ -29,6 +29,7 @@ from fraisier.workflows.contracts import (
 )
 from fraisier.workflows.converter import DATA_CONVERTER
 from fraisier.workflows.jetstream import JetStreamLog
+from fraisier.workflows.look import LookWorkflow
 from fraisier.workflows.pool import ProviderPool
 from fraisier.workflows.region import RegionWorkflow
 from fraisier.workflows.region_rollback import RegionRollbackWorkflow
@@ -38,7 +39,7 @@ from fraisier.workflows.status import RolloutStatus
 from tests.replay.histories import keep
 from tests.support.simulated import SimulatedProvider, World
 
-WORKFLOWS = [RolloutWorkflow, RegionWorkflow, RegionRollbackWorkflow]
+WORKFLOWS = [RolloutWorkflow, RegionWorkflow, RegionRollbackWorkflow, LookWorkflow]
 NEW = ReleasePlan(service="api", version="2.0.0", digest="sha256:" + "2" * 64)
 SECONDS = timedelta(seconds=1)
 
@@ -175,6 +176,7 @@ async def run_worker(client: Client, bus: NatsEventBus, nats: NatsClient, world:
         workflow_runner=SANDBOX,
         activities=[
             targets.preflight,
+            targets.look,
             targets.stage,
             targets.activate,
             targets.check_health,

@@ -1,6 +1,5 @@
 """The Python client: start rollouts, send verbs, ask and watch."""
 
-import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta, timezone
@@ -23,19 +22,22 @@ from temporalio.service import RPCError, RPCStatusCode
 from fraisier.nats import Artifact, ArtifactStore, Event
 from fraisier.orchestrator.connections import Connections
 from fraisier.orchestrator.errors import Refused
+from fraisier.orchestrator.watching import watch
 from fraisier.orchestrator.worker import TASK_QUEUE
 from fraisier.providers.registry import load_provider
-from fraisier.workflows.contracts import ReleasePlan, RolloutInput, RolloutPhase, RolloutResult, StoredArtifact
+from fraisier.workflows.contracts import Plan, ReleasePlan, RolloutInput, RolloutResult, StoredArtifact
 from fraisier.workflows.failures import describe
+from fraisier.workflows.look import LookWorkflow
 from fraisier.workflows.manifest.check import check_manifest
 from fraisier.workflows.manifest.models import Manifest
 from fraisier.workflows.planning import make_plan
 from fraisier.workflows.rollout import RolloutWorkflow
 from fraisier.workflows.search import searched_by
 from fraisier.workflows.status import RolloutStatus
+from fraisier.workflows.steps import LookInput, RegionLook
 from fraisier.workflows.verbs import Verb, VerbRequest
 
-WATCH_EVERY_S = 0.4
+LOOK_TIMEOUT = timedelta(minutes=5)
 
 Handle = WorkflowHandle[RolloutWorkflow, RolloutResult]
 
@@ -135,6 +137,37 @@ class FraisierClient:
                 return await self._take_back(service, request)
             raise self._explained(error, f"there is no open rollout of {service}") from error
 
+    async def plan(self, service: str) -> Plan:
+        """The plan of the newest rollout of a service, open or ended.
+
+        Raises:
+            Refused: there was none.
+        """
+        try:
+            first = await anext(self._handle(service).fetch_history_events(page_size=1))
+        except RPCError as error:
+            raise self._explained(error, f"there was never a rollout of {service}") from error
+        payloads = first.workflow_execution_started_event_attributes.input.payloads
+        (order,) = await self._to.temporal.data_converter.decode(payloads, [RolloutInput])
+        return cast("RolloutInput", order).plan
+
+    async def details(self, service: str) -> tuple[RegionLook, ...]:
+        """What every target of a service's newest rollout runs now, asked of the targets.
+
+        Raises:
+            Refused: there was no rollout, or no worker is there.
+        """
+        plan = await self.plan(service)
+        await self._refuse_without_worker()
+        return await self._to.temporal.execute_workflow(
+            LookWorkflow.run,
+            tuple(LookInput(service=service, region=region) for region in plan.regions.values()),
+            id=f"look:{service}:{secrets.token_hex(4)}",
+            task_queue=TASK_QUEUE,
+            execution_timeout=LOOK_TIMEOUT,
+            static_summary=f"what runs of {service}",
+        )
+
     async def rollouts(self) -> list[RolloutSummary]:
         """All rollouts that Temporal still knows, newest first."""
         found = []
@@ -156,21 +189,14 @@ class FraisierClient:
             )
         return found
 
-    async def watch(self, service: str) -> AsyncIterator[RolloutStatus | Event]:
+    def watch(self, service: str) -> AsyncIterator[RolloutStatus | Event]:
         """Every change of the status and every event of the newest rollout, until it has ended."""
-        status = await self.status(service)
-        after = dict.fromkeys(("deployment", "health", "database"), 0)
-        yield status
-        while True:
-            before, status = status, await self.status(service)
-            ended = status.phase in FINAL and await self._closed(service)
-            for event in await self._news(status, after):
-                yield event
-            if status != before:
-                yield status
-            if ended:
-                return
-            await asyncio.sleep(WATCH_EVERY_S)
+        return watch(self, self._to.bus, service)
+
+    async def ended(self, service: str) -> bool:
+        """Whether the newest rollout of a service has ended."""
+        described = await self._handle(service).describe()
+        return described.status is not WorkflowExecutionStatus.RUNNING
 
     async def _start(self, order: RolloutInput, summary: str, what: str) -> Handle:
         service, version = order.plan.service, order.plan.release.version
@@ -197,10 +223,7 @@ class FraisierClient:
                 f"{last.phase.value.replace('_', ' ')} and left nothing changed"
             )
         await self._refuse_without_worker()
-        first = await anext(self._handle(service).fetch_history_events(page_size=1))
-        payloads = first.workflow_execution_started_event_attributes.input.payloads
-        (order,) = await self._to.temporal.data_converter.decode(payloads, [RolloutInput])
-        plan = order.plan
+        plan = await self.plan(service)
         undo = RolloutInput(
             rollout_id=new_rollout_id(), plan=plan, actor=request.by, reason=request.reason, undo=last.undo
         )
@@ -208,28 +231,12 @@ class FraisierClient:
         handle = await self._start(undo, summary, f"is taken back from {', '.join(last.undo.regions)}")
         return await handle.query(RolloutWorkflow.status)
 
-    async def _news(self, status: RolloutStatus, after: dict[str, int]) -> list[Event]:
-        news: list[Event] = []
-        for domain, last in after.items():
-            stored = self._to.bus.read(
-                domain, service=status.service, deployment_id=status.rollout_id, start_sequence=last + 1
-            )
-            async for event in stored:
-                after[domain] = event.sequence or 0
-                if isinstance(event, Event):
-                    news.append(event)
-        return sorted(news, key=lambda event: event.time)
-
-    async def _closed(self, service: str) -> bool:
-        described = await self._handle(service).describe()
-        return described.status is not WorkflowExecutionStatus.RUNNING
-
     def _handle(self, service: str) -> Handle:
         return cast("Handle", self._to.temporal.get_workflow_handle_for(RolloutWorkflow.run, workflow_id(service)))
 
     async def _refuse_second(self, service: str) -> None:
         try:
-            open_now = not await self._closed(service)
+            open_now = not await self.ended(service)
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return
@@ -274,10 +281,6 @@ class FraisierClient:
         if error.status is RPCStatusCode.NOT_FOUND:
             return Refused(f"{why}; see fraisier rollout list")
         return error
-
-
-FINAL = (RolloutPhase.SUCCEEDED, RolloutPhase.FAILED, RolloutPhase.ROLLED_BACK, RolloutPhase.CANCELLED)
-"""The phases after which nothing changes any more."""
 
 
 def workflow_id(service: str) -> str:

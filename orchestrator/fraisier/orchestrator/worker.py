@@ -19,6 +19,7 @@ from fraisier.providers.registry import load_provider
 from fraisier.workflows.activities.events import EventActivities
 from fraisier.workflows.activities.targets import TargetActivities
 from fraisier.workflows.jetstream import ArtifactCache, JetStreamLog
+from fraisier.workflows.look import LookWorkflow
 from fraisier.workflows.pool import ProviderPool
 from fraisier.workflows.region import RegionWorkflow
 from fraisier.workflows.region_rollback import RegionRollbackWorkflow
@@ -34,7 +35,7 @@ GRACE = timedelta(seconds=20)
 HEARTBEAT_THROTTLE = timedelta(seconds=2)
 """A cancellation reaches an activity with a heartbeat: seconds late, not half a minute."""
 
-WORKFLOWS = (RolloutWorkflow, RegionWorkflow, RegionRollbackWorkflow)
+WORKFLOWS = (RolloutWorkflow, RegionWorkflow, RegionRollbackWorkflow, LookWorkflow)
 
 
 def build_worker(client: Client, bus: NatsEventBus, nats: NatsClient, pool: ProviderPool, cache: Path) -> Worker:
@@ -48,6 +49,7 @@ def build_worker(client: Client, bus: NatsEventBus, nats: NatsClient, pool: Prov
         workflow_runner=SANDBOX,
         activities=[
             targets.preflight,
+            targets.look,
             targets.stage,
             targets.activate,
             targets.check_health,

@@ -39,6 +39,26 @@ class PreflightReport(Model):
     unfit: dict[str, str]
 
 
+class LookInput(Model):
+    """All the targets of a region, to be asked what they run of a service."""
+
+    service: str
+    region: RegionPlan
+
+
+class RegionLook(Model):
+    """What a region's targets answered, by target name.
+
+    Attributes:
+        states: what each runs and keeps.
+        silent: why a target could not be asked.
+    """
+
+    region: str
+    states: dict[str, TargetState]
+    silent: dict[str, str]
+
+
 class PruneInput(Model):
     """All the targets of a region whose old releases may go."""
 

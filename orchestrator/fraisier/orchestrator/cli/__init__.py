@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from fraisier.orchestrator.cli import audit, demo, doctor, events, rollout, stack, validate, verbs, worker
+from fraisier.orchestrator.cli import audit, demo, details, doctor, events, rollout, stack, validate, verbs, worker
 
 app = typer.Typer(
     name="fraisier",
@@ -28,6 +28,7 @@ validate.add_to(app)
 audit.add_to(rollout.app)
 app.add_typer(rollout.app, name="rollout")
 verbs.add_to(app)
+details.add_to(app)
 app.add_typer(events.app, name="events")
 doctor.add_to(app)
 demo.add_to(app)

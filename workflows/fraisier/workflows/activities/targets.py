@@ -10,10 +10,10 @@ from fraisier.providers.base import Provider
 from fraisier.providers.errors import ProviderError
 from fraisier.providers.models import HealthResult, Release, Step, StepResult, TargetState
 from fraisier.workflows.activities.heartbeat import heartbeating
-from fraisier.workflows.contracts import ReleasePlan, TargetPlan
+from fraisier.workflows.contracts import RegionPlan, ReleasePlan, TargetPlan
 from fraisier.workflows.failures import mapped_failures
 from fraisier.workflows.ports import ArtifactSource, TargetPool
-from fraisier.workflows.steps import PreflightInput, PreflightReport, PruneInput, StepInput
+from fraisier.workflows.steps import LookInput, PreflightInput, PreflightReport, PruneInput, RegionLook, StepInput
 
 R = TypeVar("R")
 
@@ -41,25 +41,20 @@ class TargetActivities:
     @activity.defn
     async def preflight(self, asked: PreflightInput) -> PreflightReport:
         """Look at every target of a region. Changes nothing, and a target that is unfit fails nobody else."""
-        states: dict[str, TargetState] = {}
-        unfit: dict[str, str] = {}
-        room = asyncio.Semaphore(PARALLEL_LOOKS)
         release = await self._release(asked.release, fetch=False)
 
-        async def look(target: TargetPlan) -> None:
-            async def ask(provider: Provider) -> TargetState:
-                await provider.preflight(release)
-                return await provider.inspect(release.service)
+        async def ask(provider: Provider) -> TargetState:
+            await provider.preflight(release)
+            return await provider.inspect(release.service)
 
-            try:
-                async with room:
-                    states[target.name] = await self._at(asked.region.name, target, ask)
-            except ProviderError as error:
-                unfit[target.name] = str(error)
-
-        async with heartbeating():
-            await asyncio.gather(*(look(target) for target in asked.region.targets))
+        states, unfit = await self._ask(asked.region, ask, patience=UNREACHABLE_AFTER_S)
         return PreflightReport(region=asked.region.name, states=states, unfit=unfit)
+
+    @activity.defn
+    async def look(self, asked: LookInput) -> RegionLook:
+        """Ask every target of a region once what it runs: somebody is waiting for the answer."""
+        states, silent = await self._ask(asked.region, lambda one: one.inspect(asked.service), patience=0)
+        return RegionLook(region=asked.region.name, states=states, silent=silent)
 
     @activity.defn
     async def stage(self, asked: StepInput) -> StepResult:
@@ -106,16 +101,42 @@ class TargetActivities:
         async with heartbeating():
             await asyncio.gather(*(one(step) for step in asked.steps))
 
+    async def _ask(
+        self, region: RegionPlan, question: Callable[[Provider], Awaitable[TargetState]], *, patience: float
+    ) -> tuple[dict[str, TargetState], dict[str, str]]:
+        """What every target answered, and why some did not."""
+        states: dict[str, TargetState] = {}
+        errors: dict[str, str] = {}
+        room = asyncio.Semaphore(PARALLEL_LOOKS)
+
+        async def ask(target: TargetPlan) -> None:
+            try:
+                async with room:
+                    states[target.name] = await self._at(region.name, target, question, patience=patience)
+            except ProviderError as error:
+                errors[target.name] = str(error)
+
+        async with heartbeating():
+            await asyncio.gather(*(ask(target) for target in region.targets))
+        return states, errors
+
     async def _step(self, asked: StepInput, act: Callable[[Provider, Step], Awaitable[R]]) -> R:
         token = asked.step.token.model_copy(update={"attempt": activity.info().attempt})
         step = asked.step.model_copy(update={"token": token})
         with mapped_failures():
             return await self._at(asked.step.region, asked.target, lambda provider: act(provider, step))
 
-    async def _at(self, region: str, target: TargetPlan, act: Callable[[Provider], Awaitable[R]]) -> R:
-        """Do it at the target, and again while the error may pass and its time is not over."""
+    async def _at(
+        self,
+        region: str,
+        target: TargetPlan,
+        act: Callable[[Provider], Awaitable[R]],
+        *,
+        patience: float = UNREACHABLE_AFTER_S,
+    ) -> R:
+        """Do it at the target, and again while the error may pass and `patience`, in seconds, is not over."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + UNREACHABLE_AFTER_S
+        deadline = loop.time() + patience
         while True:
             try:
                 async with self._pool.use(region, target) as provider:

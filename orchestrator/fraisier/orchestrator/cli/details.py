@@ -1,0 +1,57 @@
+"""``fraisier details``: what runs where."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from fraisier.orchestrator.cli.rollout import Output, Service
+from fraisier.orchestrator.cli.run import run
+
+if TYPE_CHECKING:
+    from fraisier.providers.models import TargetState
+
+
+def details(service: Service, output: Output = "table") -> None:
+    """What every target of a service runs now, asked of the targets themselves: release, since when, what it keeps.
+
+    Example: [bold]fraisier details api[/bold]
+    """
+    run(_details(service, output))
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(details)
+
+
+async def _details(service: str, output: str) -> None:
+    import json  # noqa: PLC0415
+
+    from rich.console import Console  # noqa: PLC0415
+    from rich.markup import escape  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    from fraisier.orchestrator.client import FraisierClient  # noqa: PLC0415
+    from fraisier.orchestrator.connections import connections  # noqa: PLC0415
+
+    async with connections() as to:
+        found = await FraisierClient(to).details(service)
+    if output == "json":
+        typer.echo(json.dumps([region.model_dump(mode="json") for region in found], indent=2))
+        return
+    table = Table("region", "target", "runs", "digest", "since (UTC)", "by rollout", "keeps")
+    for region in found:
+        for target, state in region.states.items():
+            table.add_row(region.region, target, *_row(state))
+        for target, why in region.silent.items():
+            table.add_row(region.region, target, f"[red]not known: {escape(why)}[/red]")
+    Console().print(table)
+
+
+def _row(state: "TargetState") -> tuple[str, ...]:
+    if state.release is None:
+        return ("nothing", "", "", "", "")
+    since = f"{state.since:%F %T}" if state.since else ""
+    digest = state.release.digest.removeprefix("sha256:")[:12]
+    kept = ", ".join(one.version for one in state.kept)
+    return (state.release.version, digest, since, state.rollout_id or "", kept)

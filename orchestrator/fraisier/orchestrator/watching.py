@@ -1,0 +1,45 @@
+"""Watching a rollout: its status asked again and again, and its events as they are stored."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from fraisier.nats import Event, NatsEventBus
+from fraisier.workflows.contracts import RolloutPhase
+from fraisier.workflows.status import RolloutStatus
+
+if TYPE_CHECKING:
+    from fraisier.orchestrator.client import FraisierClient
+
+EVERY_S = 0.4
+
+FINAL = (RolloutPhase.SUCCEEDED, RolloutPhase.FAILED, RolloutPhase.ROLLED_BACK, RolloutPhase.CANCELLED)
+"""The phases after which nothing changes any more."""
+
+
+async def watch(client: "FraisierClient", bus: NatsEventBus, service: str) -> AsyncIterator[RolloutStatus | Event]:
+    """Every change of the status and every event of the newest rollout of a service, until it has ended."""
+    status = await client.status(service)
+    after = dict.fromkeys(("deployment", "health", "database"), 0)
+    yield status
+    while True:
+        before, status = status, await client.status(service)
+        ended = status.phase in FINAL and await client.ended(service)
+        for event in await _news(bus, status, after):
+            yield event
+        if status != before:
+            yield status
+        if ended:
+            return
+        await asyncio.sleep(EVERY_S)
+
+
+async def _news(bus: NatsEventBus, status: RolloutStatus, after: dict[str, int]) -> list[Event]:
+    news: list[Event] = []
+    for domain, last in after.items():
+        stored = bus.read(domain, service=status.service, deployment_id=status.rollout_id, start_sequence=last + 1)
+        async for event in stored:
+            after[domain] = event.sequence or 0
+            if isinstance(event, Event):
+                news.append(event)
+    return sorted(news, key=lambda event: event.time)
