@@ -5,7 +5,7 @@ KEEP ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests demo test check bench lock clean
+.PHONY: help setup setup-tests demo test check bench catalogue lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -36,6 +36,9 @@ COMPILE = uv pip compile --quiet --upgrade --universal --python-version 3.10 --g
 
 bench: setup ## measure beside the floor, in one run; figures are ratios
 	@for one in benchmarks/*.py; do echo "== $$one"; $(BIN)/python $$one || exit 1; done
+
+catalogue: setup ## write docs/event-catalogue.md and lock what is new in the event catalogue
+	@$(BIN)/python -m fraisier.nats.catalogue docs/event-catalogue.md
 
 lock: ## compile the lock files anew from pyproject.toml (needs uv)
 	@$(COMPILE) pyproject.toml --group dev --extra local --output-file requirements.lock

@@ -19,6 +19,8 @@ missing() {
     has ps || echo procps
     has git || echo git
     has promtool || echo prometheus
+    has haproxy || echo haproxy
+    has caddy || echo caddy
 }
 
 as_root() {

@@ -12,6 +12,7 @@ pytest_plugins = [
     "tests.support.serving",
     "tests.support.systemd_hosts",
     "tests.support.temporal",
+    "tests.support.web_page",
     "tests.support.workers",
 ]
 

@@ -23,7 +23,7 @@ def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 VARIABLES: list[tuple[str, str, Any, str, Any]] = [
-    ("NATS_SERVERS", "connection.servers", ("nats://localhost:4222",), " nats://a:1, tls://b:2,", ("nats://a:1", "tls://b:2")),
+    ("NATS_SERVERS", "connection.servers", ("nats://localhost:4222",), " nats://a:1, nats://b:2,", ("nats://a:1", "nats://b:2")),
     ("NATS_USERNAME", "connection.username", None, "fraisier", "fraisier"),
     ("NATS_TIMEOUT", "connection.timeout", 5, "7.5", 7.5),
     ("NATS_MAX_RECONNECT_ATTEMPTS", "connection.max_reconnect_attempts", 60, "-1", -1),
@@ -115,6 +115,18 @@ def test_the_seed_is_read_in_any_case(monkeypatch: pytest.MonkeyPatch, name: str
         Path(".env").write_text(f"{name}={SEED}\n")
     else:
         monkeypatch.setenv(name, SEED)
+    assert get_nats_config().connection.to_nats_client_kwargs()["nkey_seed"] == SEED
+
+
+def test_the_seed_may_lie_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NATS_NKEY_SEED_FILE", str(tmp_path / "seed.nk"))
+    for content in (None, "SUAHIDDENSEED"):
+        if content is not None:
+            (tmp_path / "seed.nk").write_text(content)
+        with pytest.raises(ConfigInvalid, match="NATS_NKEY_SEED_FILE") as error:
+            get_nats_config().connection.to_nats_client_kwargs()
+        assert "HIDDEN" not in str(error.value)
+    (tmp_path / "seed.nk").write_text(f"{SEED}\n")
     assert get_nats_config().connection.to_nats_client_kwargs()["nkey_seed"] == SEED
 
 

@@ -19,7 +19,8 @@ from fraisier.nats import (
     new_event,
 )
 from fraisier.nats.subjects import Subject, subject_filter
-from fraisier.workflows.evidence import GATE_EVENTS, VERB_EVENTS
+from fraisier.workflows.evidence import VERB_EVENTS
+from fraisier.workflows.gatekeeper import GATE_EVENTS
 
 
 def event(**changes: object) -> Event:

@@ -6,7 +6,6 @@ import functools
 import itertools
 import json
 import os
-import signal
 import sys
 import threading
 import time
@@ -148,7 +147,8 @@ async def test_no_handler_stops_another() -> None:
             "cancels": "HandlerCancelled",
             "raises": "KeyError",
         }
-        assert seen[0] - began < 0.25
+        # The longest time that another one was given, and the last words.
+        assert seen[0] - began < 0.3 + 1
     finally:
         release.set()
 
@@ -205,21 +205,24 @@ async def test_a_live_stream_feeds_the_handlers_in_order(bus: NatsEventBus) -> N
 
 
 async def test_a_slow_handler_delays_nobody_else(bus: NatsEventBus) -> None:
-    registry, fast, slow = EventSubscriberRegistry(), [], []
+    registry, fast, slow, held = EventSubscriberRegistry(), [], [], threading.Event()
     registry.register(lambda event: fast.append(event.data["number"]))
-    registry.register(lambda event: (time.sleep(0.3), slow.append(event.data["number"])))
+    registry.register(lambda event: (held.wait(60), slow.append(event.data["number"])))
     async with fed(registry, bus):
         await publish(bus, 30)
-        await eventually(lambda: len(fast) == 30, 3)
-        assert len(slow) < 15
+        await eventually(lambda: len(fast) == 30)
+        assert slow == []
+        stopping = asyncio.create_task(registry.stop())
+        await asyncio.sleep(0)
+        held.set()
+        await stopping
     # stop() finishes what runs and leaves the rest to come again
-    assert slow == list(range(len(slow)))
-    assert 0 < len(slow) < 30
+    assert slow == [0]
     assert await letters(bus) == []
     again = set(slow)
     registry.register(lambda event: again.add(event.data["number"]))
     async with fed(registry, bus):
-        await eventually(lambda: again == set(range(30)), 30)
+        await eventually(lambda: again == set(range(30)))
 
 
 async def test_events_missed_while_down_come_after_the_restart(bus: NatsEventBus) -> None:
@@ -232,7 +235,7 @@ async def test_events_missed_while_down_come_after_the_restart(bus: NatsEventBus
     restarted, later = EventSubscriberRegistry(), []
     restarted.register(lambda event: later.append(event.data["number"]))
     async with fed(restarted, bus):
-        await eventually(lambda: {3, 4, 5} <= set(later), 20)
+        await eventually(lambda: {3, 4, 5} <= set(later))
     assert sorted(set(later)) == later
     assert set(seen) | set(later) == set(range(6))
 
@@ -320,12 +323,11 @@ async def test_a_server_that_hangs_is_waited_for(nats_server: NatsServer, bus: N
     registry.register(lambda event: seen.append(event.data["number"]))
     async with fed(registry, bus):
         await publish(bus, 1)
-        assert nats_server.process is not None
-        nats_server.process.send_signal(signal.SIGSTOP)
+        nats_server.freeze()
         await asyncio.sleep(6)
-        nats_server.process.send_signal(signal.SIGCONT)
+        nats_server.thaw()
         await publish(bus, 1, first=1)
-        await eventually(lambda: set(seen) == {0, 1}, 30)
+        await eventually(lambda: set(seen) == {0, 1})
 
 
 SUBSCRIBER = """
@@ -359,7 +361,7 @@ async def test_a_subscriber_killed_in_mid_stream_handles_everything_after_its_re
             sys.executable, "-c", SUBSCRIBER, cwd=tmp_path, env=env, stdout=asyncio.subprocess.PIPE
         )
         assert process.stdout is not None
-        assert await asyncio.wait_for(process.stdout.readline(), 20) == b"ready\n"
+        assert await asyncio.wait_for(process.stdout.readline(), 60) == b"ready\n"
         return process
 
     def numbers() -> list[int]:
@@ -372,7 +374,7 @@ async def test_a_subscriber_killed_in_mid_stream_handles_everything_after_its_re
     await first.wait()
     await load
     second = await start()
-    await eventually(lambda: set(numbers()) == set(range(300)), 40)
+    await eventually(lambda: set(numbers()) == set(range(300)))
     second.kill()
     await second.wait()
     assert list(dict.fromkeys(numbers())) == list(range(300))

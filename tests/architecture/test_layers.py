@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,31 @@ IO_LIBRARIES = {"asyncssh", "docker", "nats", "fraisier.nats"}
 """What no workflow may load: its sandbox imports everything anew, and I/O belongs into activities."""
 
 LOADS = "import importlib, json, sys; importlib.import_module(sys.argv[1]); print(json.dumps(sorted(sys.modules)))"
+
+LIBRARIES = {
+    "events": ["nats", "nkeys", "httpx", "prometheus_client", "pydantic", "pydantic_settings", "dotenv"],
+    "providers": ["asyncssh", "docker"],
+    "workflows": ["temporalio.client", "temporalio.worker", "ruamel.yaml"],
+    "orchestrator": ["typer", "rich.console", "rich.table"],
+}
+"""What each floor uses from outside, beside the floors below."""
+
+EACH_ALONE = """
+import importlib, json, os, sys
+libraries, modules = json.loads(sys.stdin.read())
+for library in libraries:
+    importlib.import_module(library)
+for module in modules:
+    sys.stdout.flush()
+    if os.fork() == 0:
+        importlib.import_module(module)
+        print(json.dumps([module, sorted(sys.modules)]))
+        sys.stdout.flush()
+        os._exit(0)
+    if os.wait()[1]:
+        sys.exit(f"{module} cannot be imported alone")
+"""
+"""An interpreter that loads the libraries once and then each module in a copy of itself."""
 
 
 def modules(root: str) -> list[str]:
@@ -29,6 +53,15 @@ def loaded_by(module: str) -> set[str]:
     done = subprocess.run([sys.executable, "-c", LOADS, module], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{module} cannot be imported alone:\n{done.stderr}"
     return set(json.loads(done.stdout))
+
+
+def loaded_by_each(root: str) -> dict[str, set[str]]:
+    """What is loaded after each module of a floor was imported as the only one of ours."""
+    floors = list(FLOORS)[: list(FLOORS).index(root) + 1]
+    asked = json.dumps([[library for floor in floors for library in LIBRARIES[floor]], modules(root)])
+    done = subprocess.run([sys.executable, "-c", EACH_ALONE], input=asked, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return {module: set(loaded) for module, loaded in map(json.loads, done.stdout.splitlines())}
 
 
 def within(loaded: set[str], packages: set[str]) -> set[str]:
@@ -48,12 +81,9 @@ def test_no_portion_owns_the_namespace_and_each_is_typed(root: str):
 def test_each_module_imports_alone_and_loads_nothing_from_above(root: str):
     above = {f"fraisier.{package}" for package in list(FLOORS.values())[list(FLOORS).index(root) + 1 :]}
     forbidden = above | ({"temporalio"} if root in ("events", "providers") else set())
-    names = modules(root)
-    with ThreadPoolExecutor() as pool:
-        wrong = {
-            name: within(loaded, forbidden) for name, loaded in zip(names, pool.map(loaded_by, names), strict=True)
-        }
-    assert {name: loaded for name, loaded in wrong.items() if loaded} == {}
+    loaded = loaded_by_each(root)
+    assert len(loaded) == len(modules(root))
+    assert {name: wrong for name, found in loaded.items() if (wrong := within(found, forbidden))} == {}
 
 
 @pytest.mark.parametrize("module", ["rollout", "region", "region_rollback", "contracts", "planning", "arithmetic"])

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from fraisier.orchestrator.stack import LocalStack
 from fraisier.providers.base import Provider
 from fraisier.providers.errors import ReleaseMissing, StaleToken
 from fraisier.providers.models import HealthCheck, ReleaseRef
+from fraisier.providers.traffic.models import Traffic
 from tests.contracts.rollout import IMPATIENT, QUICK, Bench, Rollout
 
 
@@ -83,6 +85,22 @@ class ProviderContract:
         assert not (await provider.activate(again.step("activate"), release)).changed
         assert await bench.instance() == before
 
+    async def test_its_proxy_is_asked_before_and_after_it_changes(
+        self, bench: Bench, provider: Provider, tmp_path: Path
+    ):
+        rollout, release, told = Rollout(bench, generation=1), bench.release("1.0.0"), tmp_path / "told"
+        note = ["sh", "-c", f'echo "$0 $1" >>{told}']
+        traffic = Traffic(
+            command={"drain": [*note, "out", "{server}"], "undrain": [*note, "in", "{server}"]}, servers={"t1": "web1"}
+        )
+        await provider.stage(rollout.step("stage"), release)
+        await provider.drain(rollout.step("drain"), traffic)
+        assert await bench.serving() == ""
+        assert (await provider.activate(rollout.step("activate"), release)).changed
+        await provider.undrain(rollout.step("undrain"), traffic)
+        assert told.read_text() == "out web1\nin web1\n"
+        assert (await provider.inspect(bench.service)).token == rollout.step("undrain").token
+
     async def test_an_older_token_is_refused_before_it_acts(self, bench: Bench, provider: Provider):
         old, new = bench.release("1.0.0"), bench.release("2.0.0")
         zombie = Rollout(bench, generation=1)
@@ -97,6 +115,10 @@ class ProviderContract:
             await provider.rollback(zombie.step("rollback", attempt=9), old.ref)
         with pytest.raises(StaleToken):
             await provider.rollback(zombie.step("rollback", attempt=9), None)
+        with pytest.raises(StaleToken):
+            await provider.drain(
+                zombie.step("drain", attempt=9), Traffic(command={"drain": ["false"], "undrain": ["false"]})
+            )
         with pytest.raises(StaleToken):
             await provider.prune(zombie.step("prune", attempt=9), bench.service)
         assert await provider.inspect(bench.service) == state
@@ -188,6 +210,18 @@ class ProviderContract:
             health = await provider.check_health(rollout.step("verify"), release.ref, check)
             assert (health.healthy, health.timed_out) == (False, True), health.detail
 
+    async def test_failed_probes_are_told_a_few_times(self, bench: Bench, provider: Provider, event_bus: NatsEventBus):
+        rollout, release = Rollout(bench, generation=1, rollout_id=f"retried-{id(bench):x}"), bench.release("1.0.0")
+        await rollout.deploy(provider, release)
+        telling = bench.provider(event_bus)
+        await telling.connect()
+        hopeless = HealthCheck(http=bench.silent_url, **{**IMPATIENT, "progress_deadline": timedelta(seconds=2)})
+        health = await telling.check_health(rollout.step("verify"), release.ref, hopeless)
+        await telling.disconnect()
+        told = [event async for event in event_bus.read("health", deployment_id=rollout.rollout_id)]
+        failures = [event.data["failures"] for event in told if event.event_type == "health.check_retried"]
+        assert failures == [number for number in (1, 2, 4, 8, 16, 32) if number < health.attempts]
+
     async def test_another_version_that_answers_is_not_health(self, bench: Bench, provider: Provider):
         await Rollout(bench, generation=1).deploy(provider, bench.release("1.0.0"))
         wanted = bench.release("2.0.0").ref
@@ -244,6 +278,8 @@ class ProviderContract:
             for domain in ("deployment", "health")
             async for event in event_bus.read(domain, deployment_id=rollout.rollout_id)
         ]
+        # A service that starts slowly is probed again, and that is told too.
+        told = [event for event in told if event.event_type != "health.check_retried"]
         assert [str(event.event_type) for event in told] == [
             "deployment.started",
             "deployment.completed",

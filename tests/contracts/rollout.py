@@ -7,8 +7,17 @@ from fraisier.nats import NatsEventBus
 from fraisier.providers.base import Provider
 from fraisier.providers.models import FencingToken, HealthCheck, Release, Step
 
-ORDINALS = {"stage": 1, "activate": 2, "health": 3, "prune": 4, "rollback": 1, "verify": 2}
-QUICK = {"interval": timedelta(milliseconds=100), "progress_deadline": timedelta(seconds=5), "healthy_after": 2}
+ORDINALS = {
+    "stage": 1,
+    "drain": 2,
+    "activate": 3,
+    "rollback": 3,
+    "health": 4,
+    "verify": 4,
+    "undrain": 5,
+    "prune": 6,
+}
+QUICK = {"interval": timedelta(milliseconds=100), "progress_deadline": timedelta(seconds=60), "healthy_after": 2}
 IMPATIENT = {**QUICK, "progress_deadline": timedelta(seconds=1)}
 
 

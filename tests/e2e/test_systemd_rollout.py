@@ -166,7 +166,8 @@ async def _subjects(client: FraisierClient) -> list[str]:
     bus = client._to.bus
     return [
         f"{event.event_type} {event.region} {event.deployment_id} {event.target} {event.data.get('generation')} "  # type: ignore[union-attr]
-        f"{event.data.get('wave')} {event.data.get('release_digest')}"  # type: ignore[union-attr]
+        f"{event.data.get('wave')} {event.data.get('release_digest')} "  # type: ignore[union-attr]
+        f"{event.data.get('failures')}"  # type: ignore[union-attr]
         for domain in ("deployment", "health")
         async for event in bus.read(domain, service="api")
     ]

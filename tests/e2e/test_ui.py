@@ -5,7 +5,7 @@ from playwright.async_api import Page, expect
 
 from fraisier.orchestrator.stack import LocalStack
 from fraisier.workflows.contracts import RolloutPhase
-from tests.support.browser import shoot
+from tests.support.browser import shoot, show
 from tests.workflows.harness import Harness, make_plan
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
@@ -19,12 +19,12 @@ async def test_the_page_tells_what_runs_and_takes_a_rollback(
     await harness.until(handle, phase=RolloutPhase.SOAKING)
     base = f"{local_stack.env()['TEMPORAL_UI_URL']}/namespaces/default/workflows/{handle.id}/{handle.result_run_id}"
 
-    await page.goto(f"{base}/history")
+    await show(page, f"{base}/history", page.get_by_text("gate healthy after wave 1"))
     for text in ("gate healthy after wave 1", f"us-east-1: {plan.service} 2.0.0", "soak after wave 2"):
         await expect(page.get_by_text(text).first).to_be_visible()
     await shoot(page, "during")
 
-    await page.goto(f"{base}/user-metadata")
+    await show(page, f"{base}/user-metadata", page.get_by_role("button", name="More Actions"))
     details = page.frame_locator("iframe").locator("body")
     for text in (
         f"{plan.service} 2.0.0",
@@ -46,7 +46,7 @@ async def test_the_page_tells_what_runs_and_takes_a_rollback(
     result = await harness.finish(handle)
     assert (result.phase, result.reason) == (RolloutPhase.ROLLED_BACK, "rollback asked by a signal")
     assert set(harness.world.versions().values()) == {"1.0.0"}
-    await page.goto(f"{base}/history")
+    await show(page, f"{base}/history", page.get_by_text("rolled_back"))
     await expect(page.get_by_text("Completed").first).to_be_visible()
     await expect(page.get_by_text("rolled_back").first).to_be_visible()
     await shoot(page, "after")

@@ -8,6 +8,11 @@ from fraisier.orchestrator.client import load_checked
 from fraisier.orchestrator.errors import ExitCode
 from fraisier.providers.bare_metal.options import BareMetalOptions
 from fraisier.providers.docker.options import DockerOptions
+from fraisier.providers.models import HealthCheck
+from fraisier.workflows.gates.samples import SAMPLES
+from fraisier.workflows.manifest.gate_parts import KINDS, ApprovalPart, GatePart
+from fraisier.workflows.manifest.window_parts import WindowPart
+from fraisier.workflows.measures.command import KEPT
 from tests.support.releases import MakeRelease
 
 ROOT = Path(__file__).parents[2]
@@ -21,6 +26,19 @@ def test_the_example_manifest_is_good(tmp_path: Path, make_release: MakeRelease)
     assert [wave.regions for wave in load_checked(path).waves] == [("us-east-1",), ("us-west-2", "eu-west-1")]
 
 
+def test_the_example_of_gates_has_every_kind() -> None:
+    assert [gate.kind for gate in load_checked(ROOT / "examples" / "gates.yaml").gates] == [*KINDS]
+
+
+def test_every_key_of_gates_and_windows_is_named() -> None:
+    text = (ROOT / "docs" / "gates.md").read_text()
+    for part in (GatePart, ApprovalPart, WindowPart):
+        assert [f.alias or n for n, f in part.model_fields.items() if f"`{f.alias or n}`" not in text] == []
+    for kind, names in SAMPLES.items():
+        assert [name for name in names if f"`{name}`" not in text] == [], kind
+    assert [name for name in KEPT if f"`{name}`" not in text] == []
+
+
 def test_every_exit_code_is_in_the_table() -> None:
     rows = re.findall(r"^\| (\d+) \| ([A-Z_]+) \|", (ROOT / "docs" / "cli.md").read_text(), re.MULTILINE)
     assert {name: int(code) for code, name in rows} == {code.name: code.value for code in ExitCode}
@@ -28,7 +46,7 @@ def test_every_exit_code_is_in_the_table() -> None:
 
 def test_every_provider_option_and_stream_is_named() -> None:
     manifest = (ROOT / "docs" / "manifest.md").read_text()
-    for options in (BareMetalOptions, DockerOptions):
+    for options in (BareMetalOptions, DockerOptions, HealthCheck):
         assert [name for name in options.model_fields if f"`{name}`" not in manifest] == []
     events = (ROOT / "docs" / "events.md").read_text()
     assert all(f"`{stream}`" in events for stream in STREAMS.values())

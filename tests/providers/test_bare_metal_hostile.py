@@ -146,18 +146,16 @@ async def test_a_start_that_hangs_is_ended_and_the_lock_is_free(ssh_bench: SshBe
 
 
 async def test_a_service_that_cannot_be_stopped_keeps_no_good_release_from_coming_back(ssh_bench: SshBench):
-    rollout, old = Rollout(ssh_bench, generation=1), ssh_bench.release("1.0.0")
-    provider = await connected(ssh_bench)
-    await rollout.deploy(provider, old)
-    await Rollout(ssh_bench, generation=2).deploy(provider, ssh_bench.release("2.0.0"))
-    await provider.disconnect()
-    broken = await connected(ssh_bench, stop_command=["false"], start_command=["sh", "-c", "touch started"])
-    assert (await broken.rollback(Rollout(ssh_bench, generation=3).step("rollback"), old.ref)).changed
-    assert (ssh_bench.root / "started").exists()
+    old = ssh_bench.release("1.0.0")
+    provider = await connected(ssh_bench, stop_command=["false"], start_command=["sh", "-c", "touch started"])
+    await provider.activate(await staged(provider, ssh_bench, 1, "1.0.0"), old)
     with pytest.raises(CommandFailed):
-        await broken.activate(await staged(broken, ssh_bench, 4, "3.0.0"), ssh_bench.release("3.0.0"))
-    assert (await broken.inspect(ssh_bench.service)).release == old.ref
-    await broken.disconnect()
+        await provider.activate(await staged(provider, ssh_bench, 2, "2.0.0"), ssh_bench.release("2.0.0"))
+    (ssh_bench.root / "started").unlink()
+    assert (await provider.rollback(Rollout(ssh_bench, generation=3).step("rollback"), old.ref)).changed
+    assert (ssh_bench.root / "started").exists()
+    assert (await provider.inspect(ssh_bench.service)).release == old.ref
+    await provider.disconnect()
 
 
 async def test_a_flood_of_output_is_cut_and_forgotten(ssh_bench: SshBench):

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
+import pytest
+
 from fraisier.providers.health import Sighting, watch
 from fraisier.providers.models import HealthCheck, HealthResult
 
@@ -56,6 +58,41 @@ async def test_a_last_good_probe_does_not_hide_that_it_was_the_only_one():
     found = await look([BAD] * 599 + [GOOD], healthy_after=3)
     assert (found.healthy, found.timed_out) == (False, False)
     assert "but not 3 times in a row" in found.detail
+
+
+async def test_it_must_stay_healthy_for_a_while():
+    found = await look([GOOD], healthy_after=2, min_healthy_time=timedelta(seconds=30))
+    assert (found.healthy, found.attempts, found.duration_s) == (True, 32, 31.0)
+
+
+@pytest.mark.parametrize("relapse", [BAD, SILENT])
+async def test_a_relapse_fails_at_once_however_much_time_is_left(relapse: Sighting):
+    found = await look([GOOD] * 5 + [relapse, GOOD], healthy_after=2, min_healthy_time=timedelta(seconds=30))
+    assert (found.healthy, found.timed_out, found.attempts) == (False, False, 6)
+    assert found.detail == f"{relapse.detail}, within 30s of being healthy"
+
+
+async def test_the_time_to_stay_healthy_comes_on_top_of_the_deadline():
+    found = await look([BAD] * 500 + [GOOD], min_healthy_time=timedelta(minutes=5))
+    assert found.healthy
+    assert found.duration_s > 700
+
+
+async def test_every_failed_probe_that_another_follows_is_told_and_telling_takes_no_time():
+    clock, told = Clock(), []
+    left = [BAD, SILENT, GOOD, BAD, GOOD, GOOD]
+
+    async def probe() -> Sighting:
+        return left.pop(0)
+
+    async def retried(failures: int, seen: Sighting) -> None:
+        told.append((failures, seen.detail))
+        clock.now += 1000  # the streams are away
+
+    check = HealthCheck(tcp="h:1", interval=timedelta(seconds=1), healthy_after=2)
+    found = await watch(probe, check, retried=retried, clock=lambda: clock.now, sleep=clock.sleep)
+    assert (found.healthy, found.duration_s) == (True, 5.0)
+    assert told == [(1, "HTTP 500"), (2, "nothing there"), (3, "HTTP 500")]
 
 
 async def test_a_probe_that_hangs_is_cut_off():

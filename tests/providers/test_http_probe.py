@@ -86,6 +86,30 @@ async def test_only_2xx_passes(network, said: str, passed: bool, detail: str):
     assert (seen.passed, detail in seen.detail) == (passed, True), seen
 
 
+ANSWER = (
+    "HTTP/1.1 200 OK\r\nContent-Type: application/json; q=1\r\nX-A: 1\r\nX-A: 2\r\nContent-Length: 9\r\n\r\nstate: up"
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "check", "wrong"),
+    [
+        (ANSWER, {"status": 200, "body": "up", "headers": {"content-type": "application/json", "X-A": "1, 2"}}, ""),
+        (ANSWER, {"body": {"regex": r"^state: (up|ok)$"}, "headers": {"X-a": {"regex": "2$"}}}, ""),
+        (ANSWER, {"status": [201, 204]}, "HTTP 200: 'state: up'"),
+        ("HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", {"status": (200, 302)}, ""),
+        (ANSWER, {"body": "down"}, "HTTP 200, but 'down' is not in its body: 'state: up'"),
+        (ANSWER, {"body": {"regex": "^up"}}, "HTTP 200, but /^up/ is not in its body"),
+        (ANSWER, {"headers": {"X-B": "1"}}, "HTTP 200, but it has no header X-B"),
+        (ANSWER, {"headers": {"X-A": "3"}}, "HTTP 200, but '3' is not in its header X-A: '1, 2'"),
+    ],
+)
+async def test_status_body_and_headers_must_be_as_expected(network, said: str, check: dict[str, object], wrong: str):
+    async with serving(saying(said)) as url:
+        seen = await look(url, network, **check)
+    assert (seen.passed, wrong in seen.detail) == (not wrong, True), seen
+
+
 async def test_the_version_must_stand_in_the_body_where_that_is_asked(network):
     async with serving(saying("HTTP/1.0 200 OK\r\n\r\nversion 1.0.0")) as url:
         assert (await look(url, network)).passed

@@ -4,15 +4,17 @@ import asyncio
 import os
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from fraisier.providers.bare_metal import BareMetalProvider
+from fraisier.providers.bare_metal.probes import probe_of
 from fraisier.providers.errors import CommandFailed, CommandUnknown, PreflightFailed
 from fraisier.providers.models import HealthCheck, Release
-from tests.contracts.rollout import QUICK, Rollout
+from tests.contracts.rollout import IMPATIENT, QUICK, Rollout
 from tests.providers.systemd_bench import SystemdBench
 from tests.support.releases import digest_of
 from tests.support.systemd_hosts import SystemdHost
@@ -41,6 +43,23 @@ def dying_release(folder: Path, seconds: float) -> Release:
     with tarfile.open(artifact, "w:gz") as archive:
         archive.add(program, "bin/api")
     return Release(service="api", version="6.6.6", digest=digest_of(artifact), artifact=artifact)
+
+
+@contextmanager
+def drop_in(bench: SystemdBench, text: str) -> Iterator[None]:
+    """The unit with this drop-in for the block; `printf` writes the text."""
+    folder = "/run/systemd/system/api.service.d"
+    bench.host.run(
+        "sh", "-c", f"mkdir -p {folder} && printf '{text}\\n' >{folder}/test.conf && systemctl daemon-reload"
+    )
+    try:
+        yield
+    finally:
+        bench.host.run("sh", "-c", f"rm -r {folder} && systemctl daemon-reload")
+
+
+def restarts(bench: SystemdBench) -> str:
+    return bench.host.run("systemctl", "show", "--property=NRestarts", "api.service")
 
 
 async def test_preflight_sees_a_missing_unit_and_a_sudo_that_asks(bench: SystemdBench):
@@ -141,6 +160,47 @@ async def test_a_service_that_dies_is_not_healthy_and_its_last_words_are_kept(be
     await provider.disconnect()
 
 
+async def test_a_unit_that_dies_again_and_again_is_active_but_not_healthy(bench: SystemdBench, tmp_path: Path):
+    """It is started again at once each time, so that only systemd's count tells."""
+    dying, good = dying_release(tmp_path, 1.5), bench.release("1.0.0")
+    rollout, later = Rollout(bench, generation=1), Rollout(bench, generation=2)
+    with drop_in(bench, "[Unit]\\nStartLimitIntervalSec=0\\n[Service]\\nRestartSec=1ms"):
+        provider = await connected(bench)
+        await provider.stage(rollout.step("stage"), dying)
+        await provider.activate(rollout.step("activate"), dying)
+        check = HealthCheck(
+            systemd="api.service", **{**QUICK, "healthy_after": 1, "min_healthy_time": timedelta(seconds=20)}
+        )
+        look = probe_of(provider._connection, check, version=dying.version)
+        await look()
+        before = restarts(bench)
+        while restarts(bench) == before:  # noqa: ASYNC110 (systemd tells nobody)
+            await asyncio.sleep(0.05)
+        assert "died: systemd has started it" in (await look()).detail
+        health = await provider.check_health(rollout.step("health"), dying.ref, check)
+        assert (health.healthy, health.timed_out) == (False, False)
+        assert "within 20s of being healthy" in health.detail
+        assert "losing heart" in health.detail
+    await provider.stage(later.step("stage"), good)
+    await provider.activate(later.step("activate"), good)
+    steady = HealthCheck(systemd="api.service", **QUICK)
+    assert (await provider.check_health(later.step("health"), good.ref, steady)).healthy
+    absent = HealthCheck(systemd="none.service", **IMPATIENT)
+    assert "none.service is not-found" in (await provider.check_health(later.step("verify"), good.ref, absent)).detail
+    await provider.disconnect()
+
+
+async def test_a_unit_that_does_not_start_tells_its_last_words_in_the_error(bench: SystemdBench):
+    with drop_in(bench, '[Service]\\nExecStartPre=/bin/sh -c "echo the disk is gone; exit 4"'):
+        provider = await connected(bench)
+        rollout, release = Rollout(bench, generation=1), bench.release("1.0.0")
+        await provider.stage(rollout.step("stage"), release)
+        with pytest.raises(CommandFailed, match="the disk is gone") as failed:
+            await provider.activate(rollout.step("activate"), release)
+        assert len(str(failed.value)) < 5000
+        await provider.disconnect()
+
+
 async def test_a_unit_that_was_stopped_by_hand_is_started_again(bench: SystemdBench):
     provider = await connected(bench)
     release = bench.release("1.0.0")
@@ -153,10 +213,7 @@ async def test_a_unit_that_was_stopped_by_hand_is_started_again(bench: SystemdBe
 
 async def test_a_killed_connection_neither_kills_nor_doubles_a_step(bench: SystemdBench):
     """sshd's own child dies in the middle of the restart; the step goes on without it."""
-    bench.host.run("mkdir", "-p", "/run/systemd/system/api.service.d")
-    slow = "printf '[Service]\\nExecStartPre=/bin/sleep 2\\n' >/run/systemd/system/api.service.d/slow.conf"
-    bench.host.run("sh", "-c", f"{slow} && systemctl daemon-reload")
-    try:
+    with drop_in(bench, "[Service]\\nExecStartPre=/bin/sleep 2"):
         provider = await connected(bench)
         rollout, release = Rollout(bench, generation=1), bench.release("1.0.0")
         await provider.stage(rollout.step("stage"), release)
@@ -168,9 +225,6 @@ async def test_a_killed_connection_neither_kills_nor_doubles_a_step(bench: Syste
         assert (await provider.activate(rollout.step("activate", attempt=2), release)).changed
         assert [what for _, what, _ in bench.effects()] == ["stage", "activate"]
         await provider.disconnect()
-    finally:
-        bench.host.run("rm", "-r", "/run/systemd/system/api.service.d")
-        bench.host.run("systemctl", "daemon-reload")
 
 
 async def until_restarting(bench: SystemdBench) -> None:

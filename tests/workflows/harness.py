@@ -12,12 +12,15 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Replayer, Worker
 
 from fraisier.nats import Event, NatsClient, NatsEventBus
+from fraisier.providers.hooks import Hooks
 from fraisier.providers.models import HealthCheck
+from fraisier.providers.traffic.models import Traffic
+from fraisier.workflows.activities.calendar import CalendarActivities
 from fraisier.workflows.activities.events import EventActivities
+from fraisier.workflows.activities.measures import MeasureActivities
 from fraisier.workflows.activities.targets import TargetActivities
 from fraisier.workflows.arithmetic import resolve_parallel
 from fraisier.workflows.contracts import (
-    GatePlan,
     OnFailure,
     Plan,
     RegionPlan,
@@ -28,8 +31,10 @@ from fraisier.workflows.contracts import (
     WavePlan,
 )
 from fraisier.workflows.converter import DATA_CONVERTER
+from fraisier.workflows.gate_plans import GatePlan
 from fraisier.workflows.jetstream import JetStreamLog
 from fraisier.workflows.look import LookWorkflow
+from fraisier.workflows.measures.meter import GateMeter
 from fraisier.workflows.pool import ProviderPool
 from fraisier.workflows.region import RegionWorkflow
 from fraisier.workflows.region_rollback import RegionRollbackWorkflow
@@ -37,6 +42,7 @@ from fraisier.workflows.rollout import RolloutWorkflow
 from fraisier.workflows.sandbox import SANDBOX
 from fraisier.workflows.status import RolloutStatus
 from tests.replay.histories import keep
+from tests.support.catalogue import told
 from tests.support.simulated import SimulatedProvider, World
 
 WORKFLOWS = [RolloutWorkflow, RegionWorkflow, RegionRollbackWorkflow, LookWorkflow]
@@ -55,6 +61,8 @@ def make_plan(
     gate_timeout: float = 20,
     on_failure: OnFailure = OnFailure.ROLLBACK_REGION,
     decision_timeout: float = 0,
+    traffic: Traffic | None = None,
+    hooks: Hooks | None = None,
 ) -> Plan:
     """A plan whose targets are called after their region: ``a1``, ``a2``, …"""
     service = f"api-{uuid.uuid4().hex[:8]}"
@@ -87,6 +95,8 @@ def make_plan(
                 max_parallel=max_parallel,
                 tolerance=tolerance,
                 health=HealthCheck(command=("true",)),
+                traffic=traffic,
+                hooks=hooks,
             )
             for name in names
         },
@@ -118,9 +128,10 @@ class Harness:
         )
 
     async def finish(self, handle: WorkflowHandle[RolloutWorkflow, RolloutResult]) -> RolloutResult:
-        """The result, after every history of the rollout was replayed with the code of today."""
+        """The result, after every history was replayed by the code of today and every event found in the catalogue."""
         result = await asyncio.wait_for(handle.result(), 90)
         await self.replay(handle.id)
+        await told(self.bus, result.rollout_id)
         return result
 
     async def replay(self, workflow_id: str) -> None:
@@ -144,11 +155,22 @@ class Harness:
 
     async def until(self, handle: WorkflowHandle[RolloutWorkflow, RolloutResult], **wanted: Any) -> RolloutStatus:
         """Ask for the status until it is as wanted."""
-        async with _deadline(30):
+        async with _deadline(90):
             while True:
                 status = await handle.query(RolloutWorkflow.status)
                 if all(getattr(status, name) == value for name, value in wanted.items()):
                     return status
+                await asyncio.sleep(0.05)
+
+    async def until_region(
+        self, handle: WorkflowHandle[RolloutWorkflow, RolloutResult], region: str, *, state: str
+    ) -> None:
+        """Ask for the status until a region is as wanted."""
+        async with _deadline(60):
+            while True:
+                status = await handle.query(RolloutWorkflow.status)
+                if any(one.name == region and one.state == state for wave in status.waves for one in wave.regions):
+                    return
                 await asyncio.sleep(0.05)
 
 
@@ -168,7 +190,8 @@ async def run_worker(client: Client, bus: NatsEventBus, nats: NatsClient, world:
     queue = f"fraisier-{uuid.uuid4().hex[:8]}"
     pool = ProviderPool(lambda _, options, region: SimulatedProvider(world, options, event_bus=bus, region=region))
     targets = TargetActivities(pool, NoArtifacts())
-    events = EventActivities(JetStreamLog(bus, nats))
+    log = JetStreamLog(bus, nats)
+    events = EventActivities(log)
     async with Worker(
         client,
         task_queue=queue,
@@ -180,12 +203,17 @@ async def run_worker(client: Client, bus: NatsEventBus, nats: NatsClient, world:
             targets.stage,
             targets.activate,
             targets.check_health,
+            targets.drain,
+            targets.undrain,
+            targets.run_hook,
             targets.rollback,
             targets.prune,
             events.publish,
             events.mint_generation,
             events.last_sequence,
             events.ask_gate,
+            MeasureActivities(GateMeter(log)).measure_gate,
+            CalendarActivities().opening,
         ],
         max_heartbeat_throttle_interval=SECONDS,
         default_heartbeat_throttle_interval=SECONDS,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraisier.workflows.contracts import GatePlan
+from fraisier.workflows.gate_plans import GatePlan
 from fraisier.workflows.gates.events import EventGate
 from fraisier.workflows.steps import Fact, GateInput, RegionExpectation, Verdict
 

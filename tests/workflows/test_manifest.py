@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ConfigDict
 
+from fraisier.providers.hooks import Hook
 from fraisier.workflows.contracts import OnFailure, Plan, ReleasePlan
 from fraisier.workflows.manifest.check import check_manifest
 from fraisier.workflows.manifest.errors import ManifestInvalid
@@ -134,7 +135,11 @@ def test_without_gates_every_targets_health_opens_the_way(manifest: Path) -> Non
             "provider: host\n    user",
             "regions.us-east-1.provider: no provider is called host",
         ),
-        ('{tcp: "127.0.0.1:80"}', "{}", "regions.us-east-1.health: give exactly one of http, tcp or command, not none"),
+        ('{tcp: "127.0.0.1:80"}', "{}", "health: give exactly one of http, tcp, command or systemd, not none"),
+        ("interval: 500ms", "intervall: 1s", "regions.us-west-2.health.intervall: unknown key; did you mean interval?"),
+        ("interval: 500ms", "status: [200, 99]", "regions.us-west-2.health.status.1: must be 100 or more, not 99"),
+        ("interval: 500ms", "body: {regex: '('}", "regions.us-west-2.health.body: '(' is no regular expression: "),
+        ('{tcp: "127.0.0.1:80"}', '{tcp: "h:80", status: 200}', "regions.us-east-1.health: status need http"),
         ("canary: 1", "canary: -1", "rollout.yaml:17: regions.us-east-1.batch.canary:"),
         ("failure_tolerance: 34%", "failure_tolerance: 134%", "regions.us-east-1.failure_tolerance: '134%' is neither"),
         ("from: 2", "from: some", "rollout.yaml:8: gates.1.from:"),
@@ -152,6 +157,55 @@ def test_without_gates_every_targets_health_opens_the_way(manifest: Path) -> Non
 )
 def test_what_is_wrong_is_named_with_its_line_and_the_way_out(manifest: Path, old: str, new: str, says: str) -> None:
     assert says in problem_of(manifest, old, new)
+
+
+def test_a_container_is_not_checked_by_a_unit(manifest: Path) -> None:
+    manifest.write_text(
+        GOOD.replace("provider: hosts", "provider: docker").replace('{command: ["true"]}', "{systemd: api.service}")
+    )
+    with pytest.raises(ManifestInvalid, match=r"eu-west-1\.health\.systemd: a container has no units"):
+        check_manifest(manifest, lambda _: HostOptions)
+
+
+@pytest.mark.parametrize(
+    ("added", "says"),
+    [
+        (
+            "hooks: {target: {before: [{run: [purge]}]}}",
+            "hooks: a hook cannot run on a Docker engine: give it `on: worker`",
+        ),
+        ("hooks: {target: {befor: []}}", "hooks.target.befor: unknown key; did you mean before?"),
+        ("hooks: {batch: {after: [{run: [], on: worker}]}}", "hooks.batch.after.0.run: must not be empty"),
+        (
+            "traffic: {haproxy: {socket: unix:/a, backend: b}}",
+            "traffic.haproxy.socket: unknown key; did you mean sockets?",
+        ),
+        ("traffic: {}", "traffic: give exactly one of haproxy, caddy or command, not none"),
+        (
+            "traffic: {haproxy: {sockets: unix:/a, backend: b}, servers: {x.example: web1}}",
+            "traffic.servers: there is no target x.example here; known: e.example",
+        ),
+    ],
+)
+def test_wrong_traffic_and_hooks_are_named(manifest: Path, added: str, says: str) -> None:
+    docker = GOOD.replace(
+        "provider: hosts\n    targets: [{host: e", f"provider: docker\n    {added}\n    targets: [{{host: e"
+    )
+    manifest.write_text(docker)
+    with pytest.raises(ManifestInvalid) as caught:
+        check_manifest(manifest, lambda _: HostOptions)
+    assert f"rollout.yaml:26: regions.eu-west-1.{says}" in str(caught.value)
+
+
+def test_traffic_and_hooks_stand_in_the_plan(manifest: Path) -> None:
+    added = "traffic: {command: {drain: [a], undrain: [b]}}\n    hooks: {region: {before: [{run: [c], timeout: 1s}]}}"
+    manifest.write_text(GOOD.replace("user: deploy", f"user: deploy\n    {added}"))
+    east = Plan.model_validate_json(plan_of(manifest).model_dump_json()).regions["us-east-1"]
+    assert east.traffic is not None
+    assert east.traffic.server("a.example") == "a.example"
+    assert east.hooks is not None
+    assert east.hooks.at("region", "before") == (Hook(run=("c",), timeout=timedelta(seconds=1)),)
+    assert east.targets[0].options == {"user": "deploy", "host": "a.example"}
 
 
 def test_all_problems_are_told_at_once_in_the_order_of_the_file(manifest: Path) -> None:

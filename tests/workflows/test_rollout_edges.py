@@ -123,7 +123,7 @@ async def _taken(harness: Harness, handle: Any, event_type: str, step: str) -> N
             deployment_id=status.rollout_id,
             region="global",
             service=status.service,
-            data={"by": "somebody else"},
+            data={"status": "somebody else said so"},
             step=step,
         )
     )

@@ -2,6 +2,7 @@
 
 from fraisier.nats.artifacts import Artifact, ArtifactError, ArtifactStore
 from fraisier.nats.bus import NatsEventBus
+from fraisier.nats.catalogue.cdevents import to_cdevent
 from fraisier.nats.client import NatsClient
 from fraisier.nats.config import NatsConfig, get_nats_config, is_nats_enabled
 from fraisier.nats.durability import check_durability
@@ -29,6 +30,7 @@ from fraisier.nats.events import (
 )
 from fraisier.nats.generations import mint_generation
 from fraisier.nats.handlers import EventHandlers
+from fraisier.nats.installing import install
 from fraisier.nats.provider import NatsEventProvider
 from fraisier.nats.subscribers import EventFilter, EventSubscriberRegistry, HandlersFailed, get_subscriber_registry
 
@@ -64,7 +66,9 @@ __all__ = [
     "derived_event_id",
     "get_nats_config",
     "get_subscriber_registry",
+    "install",
     "is_nats_enabled",
     "mint_generation",
     "new_event",
+    "to_cdevent",
 ]

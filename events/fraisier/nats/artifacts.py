@@ -5,20 +5,28 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from nats.js.api import ObjectStoreConfig
+from nats.js import JetStreamContext
+from nats.js.api import ObjectInfo, ObjectStoreConfig
 from nats.js.errors import BucketNotFoundError, NotFoundError, ObjectNotFoundError
 from nats.js.object_store import ObjectStore
 from pydantic import BaseModel, ConfigDict
 
+from fraisier.nats.config import StreamConfig
 from fraisier.nats.errors import EventError
+from fraisier.nats.reading import read_batch
 
 if TYPE_CHECKING:
     from fraisier.nats.client import NatsClient
 
 BUCKET = "fraisier-artifacts"
+STREAM = f"OBJ_{BUCKET}"
 BLOCK = 1 << 20
+
+LAGS = 50
+LAG_S = 0.2
+"""How often, and after how long, a replica is asked again that has not got a whole artifact yet."""
 
 
 class ArtifactError(EventError):
@@ -85,7 +93,7 @@ class ArtifactStore:
         handle, name = tempfile.mkstemp(dir=path.parent)
         try:
             with os.fdopen(handle, "w+b") as file:
-                await bucket.get(digest, writeinto=file)
+                await self._read_to(file, await bucket.get_info(digest))
             found = await asyncio.to_thread(file_digest, Path(name))
             if found != digest:
                 raise ArtifactError(f"artifact {digest} came as {found}; upload it again")
@@ -95,12 +103,29 @@ class ArtifactStore:
         finally:
             Path(name).unlink(missing_ok=True)
 
+    async def _read_to(self, file: BinaryIO, info: ObjectInfo) -> None:
+        """Read the chunks without a consumer: who may create one may have stored messages sent to any subject."""
+        subject, start, missing, lags = f"$O.{BUCKET}.C.{info.nuid}", 1, info.chunks or 0, 0
+        while missing > 0 and lags < LAGS:
+            batch = await read_batch(self._client.connection, STREAM, subject, start, timeout=self._client.timeout)
+            for chunk in batch.messages:
+                await asyncio.to_thread(file.write, chunk.body)
+                start, missing = chunk.sequence + 1, missing - 1
+            if not batch.messages:
+                lags += 1
+                await asyncio.sleep(LAG_S)
+
     async def _bucket(self) -> ObjectStore:
-        js = self._client.jetstream
-        try:
-            return await js.object_store(BUCKET)
-        except (BucketNotFoundError, NotFoundError):
-            return await js.create_object_store(BUCKET, ObjectStoreConfig(bucket=BUCKET))
+        return await open_artifacts(self._client.jetstream)
+
+
+async def open_artifacts(js: JetStreamContext, config: StreamConfig | None = None) -> ObjectStore:
+    """The bucket; made where there is none, with as many replicas as the streams, by default the environment's."""
+    try:
+        return await js.object_store(BUCKET)
+    except (BucketNotFoundError, NotFoundError):
+        replicas = (config or StreamConfig()).replicas
+        return await js.create_object_store(BUCKET, ObjectStoreConfig(bucket=BUCKET, replicas=replicas))
 
 
 def file_digest(path: Path) -> str:

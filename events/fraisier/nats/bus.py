@@ -4,26 +4,28 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import nats.errors
+from nats.js.api import Header
 from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 
+from fraisier.nats.acks import Acks, ack_of
+from fraisier.nats.away import already_there, raise_if_hopeless, raise_refusal, why
 from fraisier.nats.config import StreamConfig
 from fraisier.nats.errors import (
     EventConflict,
-    EventError,
+    EventInvalid,
     NatsConnectionError,
-    PermissionDenied,
     StreamDrift,
-    StreamLimitExceeded,
 )
 from fraisier.nats.events import Event, InvalidEvent, StoredEvent
+from fraisier.nats.hints import hints
 from fraisier.nats.metrics import STREAM_BYTES, STREAM_EVENTS, STREAM_LIMIT
-from fraisier.nats.publishing import PUBLISHES, Publisher
+from fraisier.nats.publishing import Publisher, Sent
 from fraisier.nats.reading import Batch, read_batch
 from fraisier.nats.streams import DEAD_LETTERS, STREAMS, ensure_streams
 from fraisier.nats.subjects import subject_filter
@@ -38,13 +40,16 @@ __all__ = ["NatsEventBus", "StoredEvent"]
 
 logger = logging.getLogger(__name__)
 
+R = TypeVar("R")
+
 FIRST_WAIT_S = 0.2
 LONGEST_WAIT_S = 5.0
-_ALREADY_THERE = (10071, 10164)
-"""JetStream's codes for "the last sequence is not the expected one": something is stored under the subject."""
+_PASSING = (NoStreamResponseError, nats.errors.Error, asyncio.TimeoutError, OSError)
+"""What passes when NATS is back."""
 
-_LIMIT = 10077
-"""JetStream's code for three different limits; only the description tells which."""
+
+class NotStored(EventConflict):
+    """The server has an event's ID, and under its subject there is nothing."""
 
 
 class NatsEventBus(Publisher):
@@ -60,7 +65,7 @@ class NatsEventBus(Publisher):
         self._streams = streams
         self._ensured: object = None
         self._ensuring = asyncio.Lock()
-        self._window = asyncio.Semaphore(PUBLISHES)
+        self._acks_of_connection: Acks | None = None
 
     @property
     def streams(self) -> StreamConfig:
@@ -70,7 +75,18 @@ class NatsEventBus(Publisher):
         return self._streams
 
     async def ensure_streams(self) -> None:
-        """Create or update the four streams, once a connection.
+        """Create the four streams, or bring them to what is configured, also where that keeps less than before.
+
+        Raises:
+            StreamDrift: a stream cannot be made as configured.
+        """
+        async with self._ensuring:
+            await self._ensure(shrink=True)
+
+    async def ensure_streams_exist(self) -> None:
+        """Create missing streams and let the others grow to what is configured, once a connection.
+
+        Publishing and reading do this by themselves: no process with another environment makes a stream smaller.
 
         Raises:
             StreamDrift: a stream cannot be made as configured.
@@ -79,15 +95,18 @@ class NatsEventBus(Publisher):
             return
         async with self._ensuring:
             if self._ensured is not self.client.connection:
-                try:
-                    await ensure_streams(self._js, self.streams)
-                except (nats.errors.TimeoutError, asyncio.TimeoutError):
-                    refused = self.client.refusal("$JS.API.STREAM.")
-                    if refused is None:
-                        raise
-                    # A region's key may publish and no more: whoever set the server up made the streams.
-                    logger.warning("this NATS user may not look after the streams, they are taken as they are")
-                self._ensured = self.client.connection
+                await self._ensure(shrink=False)
+
+    async def _ensure(self, *, shrink: bool) -> None:
+        try:
+            await ensure_streams(self._js, self.streams, shrink=shrink)
+        except (nats.errors.TimeoutError, asyncio.TimeoutError):
+            refused = self.client.refusal("$JS.API.STREAM.")
+            if refused is None:
+                raise
+            # A region's key may publish and no more: whoever set the server up made the streams.
+            logger.warning("this NATS user may not look after the streams, they are taken as they are")
+        self._ensured = self.client.connection
 
     async def publish_event(self, event: Event) -> StoredEvent:
         """Store an event and return when the server has it.
@@ -96,25 +115,17 @@ class NatsEventBus(Publisher):
 
         Raises:
             EventConflict: another event is stored under this ID.
-            EventInvalid: a name cannot stand in a subject.
+            EventInvalid: a name cannot stand in a subject, the payload is not what the catalogue says of its type, or
+                it is larger than the server takes.
             PermissionDenied: this user may not publish there.
             StreamLimitExceeded: the stream is full.
             ConnectionError: the connection was closed for good.
         """
-        subject, body = event.subject, event.to_json()
         wait = FIRST_WAIT_S
         while True:
-            try:
-                await self.ensure_streams()
-                async with self._window:
-                    return await self._publish(event, subject, body)
-            except NatsConnectionError:
-                raise
-            except (NoStreamResponseError, nats.errors.Error, asyncio.TimeoutError, OSError) as error:
-                self._give_up_if_hopeless(error, subject)
-                logger.warning("publish of %s waits for NATS: %s", event.event_type, self._why(error))
-                if isinstance(error, NoStreamResponseError):
-                    self._ensured = None
+            stored = await self._end(await self._begin(event))
+            if stored is not None:
+                return stored
             await asyncio.sleep(wait * random.uniform(0.5, 1))  # noqa: S311 (jitter)
             wait = min(wait * 2, LONGEST_WAIT_S)
 
@@ -123,10 +134,14 @@ class NatsEventBus(Publisher):
 
         Raises:
             EventInvalid: what is stored cannot be read.
+            PermissionDenied: this user may not read there.
+            ConnectionError: the connection was closed for good.
         """
-        await self.ensure_streams()
+        stream = STREAMS[event.domain]
         try:
-            message = await self._js.get_msg(STREAMS[event.domain], subject=event.subject)
+            message = await self._patiently(
+                lambda: self._js.get_msg(stream, subject=event.subject), f"$JS.API.STREAM.MSG.GET.{stream}"
+            )
         except NotFoundError:
             return None
         return Event.from_json(message.data or b"", sequence=message.seq)
@@ -168,8 +183,9 @@ class NatsEventBus(Publisher):
 
     async def last_sequence(self, domain: str) -> int:
         """The last sequence of a domain's stream, 0 when nothing was ever stored."""
-        await self.ensure_streams()
-        return (await self._js.stream_info(STREAMS[domain])).state.last_seq
+        stream = STREAMS[domain]
+        info = await self._patiently(lambda: self._js.stream_info(stream), f"$JS.API.STREAM.INFO.{stream}")
+        return info.state.last_seq
 
     async def measure_streams(self) -> None:
         """Set the metrics of the streams' sizes."""
@@ -180,55 +196,74 @@ class NatsEventBus(Publisher):
                 STREAM_EVENTS.labels(stream).set(info.state.messages)
                 STREAM_LIMIT.labels(stream).set(info.config.max_bytes or 0)
 
-    @asynccontextmanager
-    async def hints(self, subject: str) -> AsyncIterator[asyncio.Event]:
-        """An event that is set whenever something is published to `subject`.
-
-        A hint to look, never evidence: a subscriber also sees what the stream refused.
-        """
-        hint = asyncio.Event()
-
-        async def wake(_: "Msg") -> None:
-            hint.set()
-
-        subscription = await self.client.connection.subscribe(subject, cb=wake)
-        try:
-            yield hint
-        finally:
-            try:
-                await subscription.unsubscribe()
-            except nats.errors.Error as error:
-                logger.debug("a hint's subscription was gone already: %s", error)
+    def hints(self, subject: str) -> AbstractAsyncContextManager[asyncio.Event]:
+        """An event that is set whenever something is published to `subject`: a hint to look, never evidence."""
+        return hints(self.client.connection, subject)
 
     @property
     def _js(self) -> "JetStreamContext":
         return self.client.jetstream
 
-    async def _publish(self, event: Event, subject: str, body: bytes) -> StoredEvent:
-        stream = STREAMS[event.domain]
+    @property
+    def _acks(self) -> Acks:
+        connection = self.client.connection
+        if self._acks_of_connection is None or self._acks_of_connection.connection is not connection:
+            self._acks_of_connection = Acks(connection, self.client.timeout)
+        return self._acks_of_connection
+
+    async def _begin(self, event: Event) -> Sent:
+        event.check_payload()
+        sent = Sent(event, event.subject)
         try:
+            await self.ensure_streams_exist()
             # A dict of its own each time: nats-py adds to it.
-            ack = await self._js.publish(subject, body, headers={"Nats-Msg-Id": event.event_id})
+            sent.answer = await self._acks.send(sent.subject, event.to_json(), {Header.MSG_ID.value: event.event_id})
+        except nats.errors.MaxPayloadError as error:
+            raise EventInvalid(f"{event.event_type} is too large for the server: see max_payload ({error})") from error
+        except NatsConnectionError:
+            raise
+        except _PASSING as error:
+            self._wait_or_raise(error, sent)
+        return sent
+
+    async def _end(self, sent: Sent) -> StoredEvent | None:
+        if sent.answer is None:
+            return None
+        try:
+            return await self._settled(sent, await sent.answer)
+        except _PASSING as error:
+            self._wait_or_raise(error, sent)
+            return None
+
+    async def _settled(self, sent: Sent, answer: "Msg") -> StoredEvent:
+        event, stream = sent.event, STREAMS[sent.event.domain]
+        try:
+            ack = ack_of(answer)
         except NoStreamResponseError:
             raise
         except APIError as error:
-            if error.err_code == _LIMIT and "per subject" not in (error.description or ""):
-                raise StreamLimitExceeded(stream, error.description or "") from error
-            if error.err_code == _LIMIT or error.err_code in _ALREADY_THERE:
+            if already_there(error):
                 return await self._stored_before(event)
-            if error.code and error.code >= 500:  # noqa: PLR2004 (the server is not ready)
-                raise nats.errors.Error(str(error)) from error
-            raise EventError(f"{subject} was refused: {error.description}") from error
+            raise_refusal(error, event.event_type, stream)
         if ack.stream != stream:
-            raise StreamDrift(f"{subject} went to the stream {ack.stream}, which has taken the subjects of {stream}")
-        if ack.duplicate:
+            raise StreamDrift(
+                f"{sent.subject} went to the stream {ack.stream}, which has taken the subjects of {stream}"
+            )
+        if not ack.duplicate:
+            return StoredEvent(stream=ack.stream, sequence=ack.seq)
+        try:
             return await self._stored_before(event)
-        return StoredEvent(stream=ack.stream, sequence=ack.seq)
+        except NotStored:
+            # The server knows the ID from another subject, or from before a purge: the subject alone decides.
+            headers = {Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: "0"}
+            return await self._settled(sent, await (await self._acks.send(sent.subject, event.to_json(), headers)))
 
     async def _stored_before(self, event: Event) -> StoredEvent:
         stored = await self.find(event)
         if stored is None:
-            raise EventConflict(f"event {event.event_id} is stored under another subject than {event.subject}")
+            raise NotStored(
+                f"event {event.event_id} is not stored under {event.subject}, though it was refused as such"
+            )
         if stored.claims() != event.claims():
             raise EventConflict(
                 f"event {event.event_id} ({event.event_type}) is stored with another content, "
@@ -236,34 +271,29 @@ class NatsEventBus(Publisher):
             )
         return StoredEvent(stream=STREAMS[event.domain], sequence=stored.sequence or 0, duplicate=True)
 
-    def _why(self, error: Exception) -> str:
-        if isinstance(error, (nats.errors.TimeoutError, asyncio.TimeoutError)) and self.client.is_connected:
-            return (
-                "it is there but acknowledges nothing. If that goes on: is its disk full (df -h)? Make room and "
-                "restart it, for JetStream does not go on by itself"
-            )
-        return str(error) or type(error).__name__
-
-    def _give_up_if_hopeless(self, error: Exception, *subjects: str) -> None:
-        refused = self.client.refusal(*subjects)
-        if refused is not None:
-            raise PermissionDenied(f"this NATS user may not publish to {subjects[0]}: {refused}") from error
-        if self.client.closed.is_set():
-            raise NatsConnectionError(
-                f"the connection to NATS was closed for good: {self.client.last_error or error}. "
-                "Restart this process, or raise NATS_MAX_RECONNECT_ATTEMPTS (-1 tries for ever)"
-            ) from error
+    def _wait_or_raise(self, error: Exception, sent: Sent) -> None:
+        raise_if_hopeless(self.client, error, sent.subject)
+        logger.warning("publish of %s waits for NATS: %s", sent.event.event_type, why(self.client, error))
+        if isinstance(error, NoStreamResponseError):
+            self._ensured = None
 
     async def _batch(self, stream: str, subject: str, start: int | datetime) -> Batch:
+        def ask() -> Awaitable[Batch]:
+            return read_batch(self.client.connection, stream, subject, start, timeout=self.client.timeout)
+
+        return await self._patiently(ask, f"$JS.API.DIRECT.GET.{stream}")
+
+    async def _patiently(self, ask: Callable[[], Awaitable[R]], subject: str) -> R:
+        """Ask the server, and again while it is away."""
         wait = FIRST_WAIT_S
         while True:
             try:
-                await self.ensure_streams()
-                return await read_batch(self.client.connection, stream, subject, start, timeout=self.client.timeout)
-            except NatsConnectionError:
+                await self.ensure_streams_exist()
+                return await ask()
+            except (NatsConnectionError, NotFoundError):
                 raise
             except (APIError, nats.errors.Error, asyncio.TimeoutError, OSError) as error:
-                self._give_up_if_hopeless(error, f"$JS.API.DIRECT.GET.{stream}")
-                logger.warning("reading %s waits for NATS: %s", stream, str(error) or type(error).__name__)
+                raise_if_hopeless(self.client, error, subject)
+                logger.warning("%s waits for NATS: %s", subject, str(error) or type(error).__name__)
             await asyncio.sleep(wait)
             wait = min(wait * 2, LONGEST_WAIT_S)

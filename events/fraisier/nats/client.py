@@ -31,6 +31,13 @@ REFUSALS_KEPT = 100
 _REFUSED = re.compile(r'permissions violation for \w+ to "([^"]+)"', re.IGNORECASE)
 
 
+_HINT = "Check NATS_SERVERS, NATS_USERNAME and NATS_PASSWORD."
+_TLS_HINT = (
+    "Check NATS_SERVERS, the seed or password, NATS_TLS_CA_FILE, and that NATS_TLS_CERT_FILE is signed by whom the "
+    "server trusts: from a client that shows no such certificate it hangs up, often without a word."
+)
+
+
 class NatsClient:
     """A connection to NATS.
 
@@ -71,6 +78,7 @@ class NatsClient:
         self.losses = 0
         self._connection: Client | None = None
         self._jetstream: tuple[Client, JetStreamContext] | None = None
+        self._connecting = asyncio.Lock()
         self._up = False
         self._refused: dict[str, str] = {}
         self._tls = tls
@@ -92,8 +100,12 @@ class NatsClient:
         Raises:
             ConnectionError: no server answered in time, or none took the credentials.
         """
-        if self.is_connected:
-            return
+        async with self._connecting:
+            # Also while a connection that was lost is being mended: a second one would leave the first behind.
+            if self._connection is None or self._connection.is_closed:
+                await self._connect()
+
+    async def _connect(self) -> None:
         self.closed.clear()
         try:
             connection = TlsOnlyClient() if self._tls else Client()
@@ -117,7 +129,7 @@ class NatsClient:
             why = self.last_error or str(error) or type(error).__name__
             raise NatsConnectionError(
                 f"Failed to connect to NATS at {', '.join(map(_without_password, self.servers))}: {why}. "
-                "Is it running (fraisier doctor)? Check NATS_SERVERS, NATS_USERNAME and NATS_PASSWORD."
+                f"Is it running (fraisier doctor)? {_TLS_HINT if self._tls else _HINT}"
             ) from None
         self._connection = connection
         self._count(up=True)

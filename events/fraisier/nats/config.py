@@ -6,10 +6,20 @@ from typing import Annotated, Any, Literal
 
 import nkeys
 from dotenv import dotenv_values
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AnyHttpUrl,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from fraisier.nats.errors import ConfigInvalid
+from fraisier.nats.signing import signing_key
 from fraisier.nats.tls import tls_context
 
 __all__ = [
@@ -43,11 +53,19 @@ def _split(value: Any) -> Any:
     return value
 
 
+def _is_user_seed(seed: str) -> bool:
+    try:
+        nkeys.from_seed(bytearray(seed.encode()))
+    except (nkeys.NkeysError, ValueError):
+        return False
+    return seed.startswith("SU")
+
+
 class ConnectionConfig(BaseSettings):
     """How NATS is reached.
 
     Attributes:
-        servers: ``NATS_SERVERS``, a comma list of URLs.
+        servers: ``NATS_SERVERS``, a comma list of URLs; shown by no repr, for a URL may hold a password.
         username: ``NATS_USERNAME``.
         password: ``NATS_PASSWORD``; shown by no repr.
         timeout: ``NATS_TIMEOUT``, seconds for connecting and for one request.
@@ -58,6 +76,7 @@ class ConnectionConfig(BaseSettings):
         tls_cert_file: ``NATS_TLS_CERT_FILE``, the certificate that we show.
         tls_key_file: ``NATS_TLS_KEY_FILE``, its key.
         nkey_seed: ``NATS_NKEY_SEED``, in any case, such as ``NATS_NKey_SEED``; shown by no repr.
+        nkey_seed_file: ``NATS_NKEY_SEED_FILE``, a file that holds the seed; NATS_NKEY_SEED goes before it.
         credentials_file: ``NATS_CREDENTIALS_FILE``, a JWT and its seed.
         monitoring_urls: ``NATS_MONITORING_URLS``, a comma list of the servers' monitoring pages; a worker asks them
             whether events are on the disk before they are acknowledged.
@@ -67,7 +86,7 @@ class ConnectionConfig(BaseSettings):
     model_config = _SETTINGS
 
     servers: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=("nats://localhost:4222",), validation_alias="NATS_SERVERS", min_length=1
+        default=("nats://localhost:4222",), validation_alias="NATS_SERVERS", min_length=1, repr=False
     )
     username: str | None = Field(default=None, validation_alias="NATS_USERNAME")
     password: SecretStr | None = Field(default=None, validation_alias="NATS_PASSWORD")
@@ -80,6 +99,7 @@ class ConnectionConfig(BaseSettings):
     tls_cert_file: Path | None = Field(default=None, validation_alias="NATS_TLS_CERT_FILE")
     tls_key_file: Path | None = Field(default=None, validation_alias="NATS_TLS_KEY_FILE")
     nkey_seed: SecretStr | None = Field(default=None, validation_alias="NATS_NKEY_SEED")
+    nkey_seed_file: Path | None = Field(default=None, validation_alias="NATS_NKEY_SEED_FILE")
     credentials_file: Path | None = Field(default=None, validation_alias="NATS_CREDENTIALS_FILE")
 
     monitoring_urls: Annotated[tuple[AnyHttpUrl, ...], NoDecode] = Field(
@@ -90,15 +110,15 @@ class ConnectionConfig(BaseSettings):
     @field_validator("nkey_seed")
     @classmethod
     def _is_a_seed(cls, seed: SecretStr | None) -> SecretStr | None:
-        if seed is not None:
-            try:
-                user = seed.get_secret_value().startswith("SU")
-                nkeys.from_seed(bytearray(seed.get_secret_value().encode()))
-            except (nkeys.NkeysError, ValueError):
-                user = False
-            if not user:
-                raise ValueError("this is no seed of a user, which begins with SU")
+        if seed is not None and not _is_user_seed(seed.get_secret_value()):
+            raise ValueError("this is no seed of a user, which begins with SU")
         return seed
+
+    @model_validator(mode="after")
+    def _tls_where_it_is_asked_for(self) -> "ConnectionConfig":
+        if not self.tls_enabled and any(server.startswith("tls://") for server in self.servers):
+            raise ValueError("NATS_SERVERS names tls:// servers, so set NATS_TLS_ENABLED=true")
+        return self
 
     _lists = field_validator("servers", "monitoring_urls", mode="before")(_split)
 
@@ -119,9 +139,22 @@ class ConnectionConfig(BaseSettings):
             "max_reconnect_attempts": self.max_reconnect_attempts,
             "reconnect_time_wait": self.reconnect_time_wait,
             "tls": tls,
-            "nkey_seed": self.nkey_seed.get_secret_value() if self.nkey_seed else None,
+            "nkey_seed": self._seed(),
             "credentials_file": str(self.credentials_file) if self.credentials_file else None,
         }
+
+    def _seed(self) -> str | None:
+        if self.nkey_seed is not None:
+            return self.nkey_seed.get_secret_value()
+        if self.nkey_seed_file is None:
+            return None
+        try:
+            seed = self.nkey_seed_file.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigInvalid(f"NATS_NKEY_SEED_FILE={self.nkey_seed_file} cannot be read: {error}") from None
+        if not _is_user_seed(seed):
+            raise ConfigInvalid(f"NATS_NKEY_SEED_FILE={self.nkey_seed_file} holds no seed of a user: it begins with SU")
+        return seed
 
 
 class RegionalConfig(BaseSettings):
@@ -200,6 +233,27 @@ class HandlerConfig(BaseSettings):
     webhook_secret: SecretStr | None = Field(default=None, validation_alias="WEBHOOK_SECRET")
     webhook_format: Literal["json", "slack", "discord"] = Field(default="json", validation_alias="WEBHOOK_FORMAT")
 
+    @field_validator("webhook_url")
+    @classmethod
+    def _is_a_url(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            try:
+                AnyHttpUrl(url.get_secret_value())
+            except ValidationError:
+                # Not shown: whoever knows it may post to it.
+                raise ValueError("this is no http:// or https:// URL") from None
+        return url
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _is_a_secret(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None:
+            try:
+                signing_key(secret.get_secret_value())
+            except ValueError:
+                raise ValueError("behind whsec_ it must be base64") from None
+        return secret
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _upper(cls, value: Any) -> Any:
@@ -232,7 +286,7 @@ def get_nats_config() -> NatsConfig:
         )
     except ValidationError as error:
         # Never the value itself: it may be a secret.
-        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'together'}: {one['msg']}" for one in error.errors())
         raise ConfigInvalid(f"cannot use the environment: {wrong}") from None
 
 

@@ -1,15 +1,19 @@
 """The dead-letter stream: events that a handler could not handle, each with its reason, until somebody looks."""
 
 import base64
+import logging
 from collections.abc import AsyncIterator
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from nats.js.api import DiscardPolicy, StorageType
+import nats.errors
+from nats.js.api import DiscardPolicy, Header, PubAck, StorageType
 from nats.js.api import StreamConfig as JsStreamConfig
-from nats.js.errors import NotFoundError
-from pydantic import BaseModel, ConfigDict, Field
+from nats.js.errors import APIError, NotFoundError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fraisier.nats.acks import header_bytes
+from fraisier.nats.errors import EventInvalid
 from fraisier.nats.events import Event
 from fraisier.nats.metrics import DEAD_LETTERS as COUNTER
 from fraisier.nats.streams import DEAD_LETTERS
@@ -20,6 +24,14 @@ if TYPE_CHECKING:
 
 REPLAYS = f"{ROOT}.replay.>"
 """Letters that somebody wants handled again."""
+
+logger = logging.getLogger(__name__)
+
+_GONE = (10037, 10043)
+"""JetStream's codes for "no message found" and "sequence not found"."""
+
+REASON = 4096
+"""Characters of a reason that are kept."""
 
 _LETTERS = f"{ROOT}.dead"
 _REPLAYS = REPLAYS.removesuffix(".>")
@@ -63,13 +75,15 @@ class DeadLetter(BaseModel):
         return Event.from_message(self.subject, base64.b64decode(self.body), sequence=self.stream_sequence)
 
     def because(self, reason: str, *, handler: str | None) -> "DeadLetter":
-        """The letter, given up now."""
+        """The letter, given up now; a long reason is cut."""
         now = datetime.now(timezone.utc)
-        return self.model_copy(update={"reason": reason, "handler": handler, "time": now, "sequence": None})
+        cut = reason if len(reason) <= REASON else reason[: REASON - 1] + "…"
+        return self.model_copy(update={"reason": cut, "handler": handler, "time": now, "sequence": None})
 
-    def to_json(self) -> bytes:
-        """The letter as it is stored."""
-        return self.model_dump_json(exclude={"sequence"}).encode()
+    @property
+    def whole(self) -> bool:
+        """Whether the event is in it; one that would make the letter too large lies in its stream alone."""
+        return bool(self.body)
 
 
 class DeadLetters:
@@ -104,38 +118,62 @@ class DeadLetters:
             )
 
     async def put(self, letter: DeadLetter) -> None:
-        """Store a letter; the same event for the same handler is stored once."""
+        """Store a letter; the same event for the same handler is stored once.
+
+        A letter that is larger than the server takes is stored without its event, which lies in its own stream.
+        """
         where = f"{letter.stream}.{letter.stream_sequence}"
-        if await self._publish(f"{_LETTERS}.{where}", letter, f"{where}:{letter.handler}:{letter.replay}"):
+        headers = {"Nats-Msg-Id": f"{where}:{letter.handler}:{letter.replay}"}
+        try:
+            ack = await self._publish(f"{_LETTERS}.{where}", letter, headers)
+        except nats.errors.MaxPayloadError:
+            ack = await self._publish(f"{_LETTERS}.{where}", letter.model_copy(update={"body": ""}), headers)
+        if not ack.duplicate:
             COUNTER.labels(letter.stream).inc()
 
     async def replay(self, letter: DeadLetter) -> None:
-        """Have a letter that was read handled again, by the handler that could not, and take it out of the stream.
+        """Have a letter that was read handled again, by the handler that could not.
 
-        Every running registry gets it; where the handler has another name now, or is gone, nothing happens. What
-        fails again is a new letter.
+        Every running registry gets it. The letter goes when the handler has had it; what fails again is a new letter.
+        Where the handler has another name now, or is gone, the letter stays.
+
+        Raises:
+            EventInvalid: the letter is without its event.
         """
-        where = f"{letter.stream}.{letter.stream_sequence}"
-        await self._publish(f"{_REPLAYS}.{where}", letter, f"replay:{letter.sequence}")
-        await self.remove(letter)
+        if not letter.whole:
+            raise EventInvalid(
+                f"letter {letter.sequence} is without its event, which is too large: it is number "
+                f"{letter.stream_sequence} of {letter.stream}"
+            )
+        await self._publish(f"{_REPLAYS}.{letter.stream}.{letter.stream_sequence}", letter)
 
     async def read(self) -> AsyncIterator[DeadLetter]:
-        """Every letter that is there now, the oldest first."""
+        """Every letter that is there now, the oldest first. What is none is told in the log and passed over."""
         js, sequence = self._bus.client.jetstream, 1
         while True:
             try:
                 found = await js.get_msg(DEAD_LETTERS, seq=sequence, subject=f"{_LETTERS}.>", next=True)
             except NotFoundError:
                 return
-            letter = DeadLetter.model_validate_json(found.data or b"")
-            yield letter.model_copy(update={"sequence": found.seq})
             sequence = (found.seq or 0) + 1
+            try:
+                letter = DeadLetter.model_validate_json(found.data or b"")
+            except ValidationError as error:
+                logger.warning("message %s of %s is no dead letter: %s", found.seq, DEAD_LETTERS, error)
+                continue
+            yield letter.model_copy(update={"sequence": found.seq})
 
     async def remove(self, letter: DeadLetter) -> None:
-        """Take a letter that was read out of the stream."""
-        await self._bus.client.jetstream.delete_msg(DEAD_LETTERS, letter.sequence or 0)
+        """Take a letter that was read out of the stream. Idempotent."""
+        try:
+            await self._bus.client.jetstream.delete_msg(DEAD_LETTERS, letter.sequence or 0)
+        except APIError as error:
+            if error.err_code not in _GONE:
+                raise
 
-    async def _publish(self, subject: str, letter: DeadLetter, message_id: str) -> bool:
-        """Whether it was not there before."""
-        js, headers = self._bus.client.jetstream, {"Nats-Msg-Id": message_id}
-        return not (await js.publish(subject, letter.to_json(), stream=DEAD_LETTERS, headers=headers)).duplicate
+    async def _publish(self, subject: str, letter: DeadLetter, headers: dict[str, str] | None = None) -> PubAck:
+        body = letter.model_dump_json().encode()
+        sent = {**(headers or {}), Header.EXPECTED_STREAM.value: DEAD_LETTERS}
+        if len(body) + header_bytes(sent) > self._bus.client.connection.max_payload:
+            raise nats.errors.MaxPayloadError
+        return await self._bus.client.jetstream.publish(subject, body, stream=DEAD_LETTERS, headers=headers)

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json, to_json
 
+from fraisier.nats.catalogue.checking import check_payload, published_version, read_version, schema_uri
 from fraisier.nats.errors import EventInvalid
 from fraisier.nats.subjects import Subject, split_type
 
@@ -52,6 +53,8 @@ class DeploymentEvents(EventType):
     CANCEL_REQUESTED = "deployment.cancel_requested"
     RETRY_REQUESTED = "deployment.retry_requested"
     SKIP_REQUESTED = "deployment.skip_requested"
+    APPROVED = "deployment.approved"
+    REJECTED = "deployment.rejected"
     CANCELLED = "deployment.cancelled"
 
 
@@ -101,6 +104,7 @@ class Event(BaseModel):
         time: when it happened, by the publisher's clock, in UTC. Nothing is decided by it.
         source: who published it.
         data: the event's own payload.
+        data_version: the payload's version; by default the catalogue's of today, or 1 for a type that is not in it.
         traceparent: W3C trace context, carried along.
         sequence: where it lies in its stream, for events that were read from one.
     """
@@ -116,6 +120,7 @@ class Event(BaseModel):
     time: datetime = Field(default_factory=lambda: datetime.now(timezone.utc))
     source: str = SOURCE
     data: dict[str, Any] = Field(default_factory=dict)
+    data_version: int = Field(default_factory=lambda given: published_version(given["event_type"]))
     traceparent: str | None = None
     sequence: int | None = None
 
@@ -139,6 +144,7 @@ class Event(BaseModel):
             "type": TYPE_PREFIX + self.event_type,
             "time": self.time,
             "datacontenttype": "application/json",
+            "dataschema": schema_uri(self.event_type, self.data_version),
             "region": self.region,
             "service": self.service,
             "deploymentid": self.deployment_id,
@@ -155,7 +161,8 @@ class Event(BaseModel):
         """Read a body that `to_json` or any CloudEvents SDK wrote.
 
         Raises:
-            EventInvalid: it is not JSON, not CloudEvents 1.0, or not an event of ours.
+            EventInvalid: it is not JSON, not CloudEvents 1.0, not an event of ours, or its payload is not what the
+                catalogue says of its type and version.
         """
         try:
             raw = from_json(body)
@@ -164,9 +171,10 @@ class Event(BaseModel):
             kind = str(raw["type"])
             if not kind.startswith(TYPE_PREFIX):
                 raise EventInvalid(f"type {kind!r} does not start with {TYPE_PREFIX}")
+            event_type = kind.removeprefix(TYPE_PREFIX)
             event = cls(
                 event_id=raw["id"],
-                event_type=kind.removeprefix(TYPE_PREFIX),
+                event_type=event_type,
                 region=raw["region"],
                 service=raw["service"],
                 deployment_id=raw["deploymentid"],
@@ -174,10 +182,12 @@ class Event(BaseModel):
                 time=raw["time"],
                 source=raw["source"],
                 data=raw.get("data") or {},
+                data_version=read_version(event_type, raw.get("dataschema")),
                 traceparent=raw.get("traceparent"),
                 sequence=sequence,
             )
-            split_type(event.event_type)
+            split_type(event_type)
+            check_payload(event_type, event.data_version, event.data)
         except (ValueError, KeyError, TypeError, ValidationError) as error:
             raise EventInvalid(f"not a CloudEvents body of ours: {type(error).__name__}: {error}") from error
         return event
@@ -193,6 +203,14 @@ class Event(BaseModel):
         if event.subject != subject:
             raise EventInvalid(f"the body belongs to {event.subject}")
         return event
+
+    def check_payload(self) -> None:
+        """Check the payload, as it is stored, against the catalogue.
+
+        Raises:
+            EventInvalid: its version is not known, or it is not what the version says.
+        """
+        check_payload(self.event_type, self.data_version, to_json(self.data, fallback=str))
 
     def claims(self) -> dict[str, Any]:
         """What two attempts at the same event must agree on."""

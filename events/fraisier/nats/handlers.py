@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import math
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 
@@ -22,6 +23,21 @@ def handler_config() -> HandlerConfig:
 @functools.cache
 def _warn_of_no_webhook() -> None:
     logger.warning("WEBHOOK_URL is not set: failures are notified to nobody")
+
+
+SERIES = 2000
+"""Combinations of type, region and service that are counted by themselves; whoever publishes could name more."""
+
+_series: set[tuple[str, str, str]] = set()
+
+
+def _labels(event: Event) -> tuple[str, str, str]:
+    labels = (event.event_type, event.region, event.service)
+    if labels not in _series:
+        if len(_series) >= SERIES:
+            return ("other", "other", "other")
+        _series.add(labels)
+    return labels
 
 
 class EventHandlers:
@@ -61,7 +77,8 @@ class EventHandlers:
     def create_metric_recorder(event_type: str) -> Callable[[Event], None]:
         """A handler that counts events of a type in Prometheus, unless ``ENABLE_METRICS_RECORDING`` is off.
 
-        It also records their ``data["duration_s"]``. An event that comes twice counts twice.
+        It also records their ``data["duration_s"]``. An event that comes twice counts twice. Beyond 2,000 combinations
+        of type, region and service what is new counts as ``other``.
 
         Args:
             event_type: the type; ``*``, ``?`` and ``[…]`` are wildcards.
@@ -71,10 +88,10 @@ class EventHandlers:
         def record(event: Event) -> None:
             if not fnmatchcase(event.event_type, wanted) or not handler_config().metrics_recording:
                 return
-            labels = (event.event_type, event.region, event.service)
+            labels = _labels(event)
             EVENTS.labels(*labels).inc()
             duration = event.data.get("duration_s")
-            if isinstance(duration, (int, float)):
+            if isinstance(duration, (int, float)) and 0 <= duration < math.inf:
                 DURATION.labels(*labels).observe(duration)
 
         return record

@@ -4,15 +4,32 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from fraisier.nats.acks import PUBLISHES
 from fraisier.nats.config import RegionalConfig
 from fraisier.nats.errors import EventInvalid
 from fraisier.nats.events import NO_SERVICE, Event, StoredEvent, new_event
 from fraisier.nats.subjects import split_type
 
-PUBLISHES = 200
-"""Publishes on their way at once: a server that syncs each one lets the end of a longer queue time out."""
+if TYPE_CHECKING:
+    from nats.aio.msg import Msg
+
+
+@dataclass
+class Sent:
+    """An event on its way.
+
+    Attributes:
+        event: the event.
+        subject: where it goes.
+        answer: will hold the server's answer; None when it could not be sent.
+    """
+
+    event: Event
+    subject: str
+    answer: "asyncio.Future[Msg] | None" = None
 
 
 class Publisher(ABC):
@@ -21,6 +38,14 @@ class Publisher(ABC):
     @abstractmethod
     async def publish_event(self, event: Event) -> StoredEvent:
         """Store an event and return when the server has it."""
+
+    @abstractmethod
+    async def _begin(self, event: Event) -> Sent:
+        """Send an event."""
+
+    @abstractmethod
+    async def _end(self, sent: Sent) -> StoredEvent | None:
+        """Where it is stored; None when it must be tried again."""
 
     async def publish_events(
         self, events: Iterable[Event] | AsyncIterable[Event], *, window: int = PUBLISHES
@@ -37,18 +62,21 @@ class Publisher(ABC):
         Raises:
             EventError: as `publish_event`, for the first one in order that cannot be stored.
         """
-        under_way: deque[asyncio.Task[StoredEvent]] = deque()
+        under_way: deque[Sent] = deque()
         try:
             async for event in _one_by_one(events):
-                under_way.append(asyncio.create_task(self.publish_event(event)))
+                under_way.append(await self._begin(event))
                 if len(under_way) >= window:
-                    yield await under_way.popleft()
+                    yield await self._stored(under_way.popleft())
             while under_way:
-                yield await under_way.popleft()
+                yield await self._stored(under_way.popleft())
         finally:
-            for task in under_way:
-                task.cancel()
-            await asyncio.gather(*under_way, return_exceptions=True)
+            for sent in under_way:
+                if sent.answer is not None:
+                    sent.answer.cancel()
+
+    async def _stored(self, sent: Sent) -> StoredEvent:
+        return await self._end(sent) or await self.publish_event(sent.event)
 
     async def publish_deployment_event(
         self, event_type: str, deployment_id: str, data: dict[str, Any] | None = None, region: str | None = None

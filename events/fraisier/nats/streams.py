@@ -3,6 +3,7 @@
 from collections.abc import Awaitable
 from dataclasses import replace
 from enum import Enum
+from typing import Any
 
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType
@@ -60,13 +61,20 @@ TUNABLE = ("max_age", "max_bytes", "num_replicas")
 
 FIXED = (
     "subjects", "retention", "storage", "discard", "discard_new_per_subject", "max_msgs_per_subject", "max_msgs",
-    "deny_delete", "allow_direct", "mirror", "sources",
+    "deny_delete", "allow_direct", "mirror", "sources", "no_ack", "sealed", "allow_rollup_hdrs", "allow_msg_ttl",
+    "republish", "subject_transform",
 )  # fmt: skip
 """What the guarantees rest on: a stream that differs was changed by hand, and is not touched."""
 
 
-async def ensure_streams(js: JetStreamContext, config: StreamConfig) -> None:
+async def ensure_streams(js: JetStreamContext, config: StreamConfig, *, shrink: bool) -> None:
     """Create what is missing and bring sizes, ages and replicas up to date; whatever else was set stays.
+
+    Args:
+        js: of a user who may look after streams.
+        config: what is wanted.
+        shrink: also where less is wanted than there is; otherwise a stream only grows, for a process with another
+            environment must not take from what others keep.
 
     Raises:
         StreamDrift: a stream differs in what the guarantees rest on, or the server refuses it.
@@ -78,9 +86,16 @@ async def ensure_streams(js: JetStreamContext, config: StreamConfig) -> None:
             await _refused(js.add_stream(wanted), wanted)
             continue
         _refuse_drift(found, wanted)
-        if any(getattr(found, key) != getattr(wanted, key) for key in TUNABLE):
-            tuned = {key: getattr(wanted, key) for key in TUNABLE}
+        tuned: dict[str, Any] = {
+            key: _tuned(getattr(found, key), getattr(wanted, key), shrink=shrink) for key in TUNABLE
+        }
+        if any(getattr(found, key) != value for key, value in tuned.items()):
             await _refused(js.update_stream(replace(found, **tuned)), wanted)
+
+
+def _tuned(found: float | None, wanted: float, *, shrink: bool) -> float:
+    unlimited = found is None or found <= 0
+    return wanted if shrink else found if unlimited and found is not None else max(found or 0, wanted)
 
 
 def _refuse_drift(found: JsStreamConfig, wanted: JsStreamConfig) -> None:

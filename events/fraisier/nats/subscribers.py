@@ -3,13 +3,13 @@
 import asyncio
 import functools
 import inspect
+import itertools
 import uuid
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fraisier.nats.events import Event
 from fraisier.nats.filters import EventFilter
-from fraisier.nats.handling import Handler, HandlersFailed, NotStarted, Subscription
+from fraisier.nats.handling import Handler, HandlersFailed, NotStarted, Subscription, handler_name
 
 if TYPE_CHECKING:
     from fraisier.nats.bus import NatsEventBus
@@ -35,7 +35,7 @@ class EventSubscriberRegistry:
         self._handler_timeout = handler_timeout
         self._subscriptions: dict[str, Subscription] = {}
         self._consumers: Consumers | None = None
-        self._stopping = False
+        self._stop = asyncio.Event()
 
     def register(
         self,
@@ -68,6 +68,7 @@ class EventSubscriberRegistry:
             raise ValueError("retry_count and retry_delay must be 0 or more")
         subscription = Subscription(
             id=str(uuid.uuid4()),
+            name=self._new_name(handler_name(handler)),
             handler=handler,
             event_filter=event_filter or EventFilter(),
             is_async=coroutine or bool(is_async),
@@ -94,30 +95,40 @@ class EventSubscriberRegistry:
         """The subscriptions that could want events of a type, whatever else they filter."""
         return [one for one in self._subscriptions.values() if one.event_filter.may_want(event_type)]
 
-    async def dispatch(self, event: Event, *, handler: str | None = None) -> None:
-        """Call every handler that wants the event, side by side, and wait for all of them.
+    async def dispatch(self, event: Event, *, handler: str | None = None) -> int:
+        """Call every handler that wants the event, side by side, and wait for all of them; how many there were.
 
         Args:
             event: what to handle.
-            handler: only the handlers of this name.
+            handler: only the handler of this name.
 
         Raises:
             HandlersFailed: some failed after their retries; all were called.
         """
-        wanted = [
-            one
-            for one in self._subscriptions.values()
-            if one.event_filter.matches(event) and handler in (None, one.name)
-        ]
-        calls = [_outcome(one.lane.submit(event, lambda: self._stopping)) for one in wanted]
+        calls = self.submit(event, handler=handler)
         # A single one needs no task of its own.
-        results = [await calls[0]] if len(calls) == 1 else await asyncio.gather(*calls)
-        failed = {one.name: why for one, why in zip(wanted, results, strict=True) if why is not None}
+        ends = [call for _, call in calls]
+        results = [await _outcome(ends[0])] if len(ends) == 1 else await asyncio.gather(*map(_outcome, ends))
+        failed = {name: why for (name, _), why in zip(calls, results, strict=True) if why is not None}
         for why in failed.values():
             if isinstance(why, NotStarted):
                 raise why
         if failed:
             raise HandlersFailed(failed)
+        return len(calls)
+
+    def submit(self, event: Event, *, handler: str | None = None) -> "list[tuple[str, asyncio.Future[None]]]":
+        """Call every handler that wants the event; each one's name, and what will tell how its call ended.
+
+        Args:
+            event: what to handle.
+            handler: only the handler of this name.
+        """
+        return [
+            (one.name, one.lane.submit(event, self._stop))
+            for one in self._subscriptions.values()
+            if one.event_filter.matches(event) and handler in (None, one.name)
+        ]
 
     async def start(self, event_bus: "NatsEventBus", *, durable: str = "fraisier") -> None:
         """Feed the handlers from the streams until `stop`.
@@ -133,8 +144,8 @@ class EventSubscriberRegistry:
 
         if self._consumers is not None:
             raise RuntimeError("the registry runs already; stop it first")
-        self._stopping = False
-        consumers = Consumers(event_bus, self.dispatch, durable=durable)
+        self._stop = asyncio.Event()
+        consumers = Consumers(event_bus, self.submit, durable=durable)
         self._consumers = consumers
         try:
             await consumers.start()
@@ -143,12 +154,33 @@ class EventSubscriberRegistry:
             raise
 
     async def stop(self) -> None:
-        """Stop feeding. What is being handled is finished first, what only waits comes again later. Idempotent."""
+        """Stop feeding. Calls that run are finished first, all else comes again later. Idempotent.
+
+        It takes as long as the longest call that runs, `handler_timeout` at most; cancelled, it ends them too.
+
+        Raises:
+            RuntimeError: a handler asks, for whose end it would wait.
+        """
+        if any(one.lane.runs_here for one in self._subscriptions.values()):
+            raise RuntimeError(
+                "stop() in a handler would wait for that handler: set an event that somebody else awaits"
+            )
         consumers, self._consumers = self._consumers, None
         if consumers is not None:
-            self._stopping = True
-            await consumers.stop()
-            self._stopping = False
+            self._stop.set()
+            try:
+                await consumers.stop()
+            except BaseException:
+                await asyncio.gather(*(one.lane.abort() for one in self._subscriptions.values()))
+                raise
+            finally:
+                self._stop = asyncio.Event()
+
+    def _new_name(self, name: str) -> str:
+        """The name, with a number where others have it: a name stands for one handler's outcomes and letters."""
+        taken = {one.name for one in self._subscriptions.values()}
+        numbered = (f"{name}#{number}" for number in itertools.count(2))
+        return next(one for one in itertools.chain((name,), numbered) if one not in taken)
 
 
 @functools.cache
@@ -157,7 +189,7 @@ def get_subscriber_registry() -> EventSubscriberRegistry:
     return EventSubscriberRegistry()
 
 
-async def _outcome(call: Coroutine[Any, Any, None]) -> Exception | None:
+async def _outcome(call: "asyncio.Future[None]") -> Exception | None:
     try:
         await call
     except Exception as error:  # noqa: BLE001 (a handler may raise anything)

@@ -7,6 +7,7 @@ import hmac
 import json
 import logging
 import time
+from http import HTTPStatus
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ import httpx
 from fraisier.nats.config import HandlerConfig
 from fraisier.nats.errors import WebhookRefused
 from fraisier.nats.events import Event
+from fraisier.nats.signing import signing_key
 
 TIMEOUT_S = 10.0
 ATTEMPTS = 3
@@ -62,14 +64,16 @@ async def post(event: Event, config: HandlerConfig) -> None:
             if attempt:
                 await asyncio.sleep(FIRST_WAIT_S * 2 ** (attempt - 1))
             try:
-                answer = await client.post(url, content=body, headers=_headers(event, body, secret))
+                # The answer's body is not read: it may have no end.
+                async with client.stream("POST", url, content=body, headers=_headers(event, body, secret)) as answer:
+                    status = answer.status_code
             except httpx.HTTPError as error:
                 why = type(error).__name__
                 continue
-            if answer.is_success:
+            if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
                 return
-            why = f"HTTP {answer.status_code}"
-            if answer.status_code not in _WORTH_ANOTHER_TRY:
+            why = f"HTTP {status}"
+            if status not in _WORTH_ANOTHER_TRY:
                 break
     raise WebhookRefused(f"the webhook at {url.host} did not take {event.event_type}: {why}")
 
@@ -80,7 +84,7 @@ def _headers(event: Event, body: bytes, secret: str) -> dict[str, str]:
     headers = {"Content-Type": "application/json", "webhook-id": event.event_id, "webhook-timestamp": now}
     if secret:
         signed = b".".join((event.event_id.encode(), now.encode(), body))
-        digest = hmac.new(secret.encode(), signed, hashlib.sha256).digest()
+        digest = hmac.new(signing_key(secret), signed, hashlib.sha256).digest()
         headers["webhook-signature"] = "v1," + base64.b64encode(digest).decode()
     return headers
 

@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import cast
 
 from pydantic import BaseModel
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import (
     WorkflowExecutionStatus,
     WorkflowFailureError,
@@ -22,6 +19,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from fraisier.nats import Artifact, ArtifactStore, Event
 from fraisier.orchestrator.connections import Connections
 from fraisier.orchestrator.errors import Refused
+from fraisier.orchestrator.listing import RolloutSummary, list_rollouts
+from fraisier.orchestrator.pollers import answered, count_workers
 from fraisier.orchestrator.watching import watch
 from fraisier.orchestrator.worker import TASK_QUEUE
 from fraisier.providers.registry import load_provider
@@ -40,17 +39,6 @@ from fraisier.workflows.verbs import Verb, VerbRequest
 LOOK_TIMEOUT = timedelta(minutes=5)
 
 Handle = WorkflowHandle[RolloutWorkflow, RolloutResult]
-
-
-class RolloutSummary(BaseModel):
-    """A rollout in a list."""
-
-    service: str
-    version: str
-    rollout_id: str
-    state: str
-    started_at: datetime
-    ended_at: datetime | None = None
 
 
 def options_of(provider: str) -> type[BaseModel]:
@@ -99,9 +87,11 @@ class FraisierClient:
 
         Raises:
             Refused: there was none.
+            Unreachable: no worker answers.
         """
         try:
-            return await self._handle(service).query(RolloutWorkflow.status)
+            asked = self._handle(service).query(RolloutWorkflow.status)
+            return await answered(self._to.temporal, asked, f"The rollout of {service} goes on when one is there.")
         except RPCError as error:
             raise self._explained(error, f"there was never a rollout of {service}") from error
 
@@ -127,9 +117,12 @@ class FraisierClient:
 
         Raises:
             Refused: there is no open rollout, or the verb makes no sense now.
+            Unreachable: no worker answers; the verb may take effect all the same.
         """
         try:
-            return await self._handle(service).execute_update(RolloutWorkflow.verb, args=[verb, request])
+            asked = self._handle(service).execute_update(RolloutWorkflow.verb, args=[verb, request])
+            silence = f"{verb.value} may still take effect: look with `fraisier rollout status {service}`."
+            return await answered(self._to.temporal, asked, silence)
         except WorkflowUpdateFailedError as error:
             raise Refused(f"{verb.value} of {service} was refused: {describe(error.cause or error)}") from error
         except RPCError as error:
@@ -170,24 +163,7 @@ class FraisierClient:
 
     async def rollouts(self) -> list[RolloutSummary]:
         """All rollouts that Temporal still knows, newest first."""
-        found = []
-        async for run in self._to.temporal.list_workflows('WorkflowType = "RolloutWorkflow"'):
-            memo = await run.memo()
-            state = run.status.name.lower() if run.status else "unknown"
-            if run.status is WorkflowExecutionStatus.COMPLETED:
-                handle = self._to.temporal.get_workflow_handle_for(RolloutWorkflow.run, run.id, run_id=run.run_id)
-                state = (await handle.result(follow_runs=False)).phase.value
-            found.append(
-                RolloutSummary(
-                    service=memo.get("service", run.id.partition(":")[2]),
-                    version=memo.get("version", ""),
-                    rollout_id=memo.get("rollout_id", ""),
-                    state=state,
-                    started_at=run.start_time,
-                    ended_at=run.close_time,
-                )
-            )
-        return found
+        return [one async for one in list_rollouts(self._to.temporal)]
 
     def watch(self, service: str) -> AsyncIterator[RolloutStatus | Event]:
         """Every change of the status and every event of the newest rollout, until it has ended."""
@@ -251,14 +227,7 @@ class FraisierClient:
             )
 
     async def _refuse_without_worker(self) -> None:
-        answer = await self._to.temporal.workflow_service.describe_task_queue(
-            DescribeTaskQueueRequest(
-                namespace=self._to.temporal.namespace,
-                task_queue=TaskQueue(name=TASK_QUEUE),
-                task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-            )
-        )
-        if not answer.pollers:
+        if not await count_workers(self._to.temporal):
             raise Refused(f"no worker polls the task queue {TASK_QUEUE}, so nothing would happen: run fraisier worker")
 
     async def _upload(self, manifest: Manifest, folder: Path) -> ReleasePlan:

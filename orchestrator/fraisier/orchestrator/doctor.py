@@ -6,14 +6,11 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
-
 from fraisier.nats import NatsEventBus, NotDurable, StreamDrift, check_durability, get_nats_config
 from fraisier.orchestrator.connections import connect_nats, connect_temporal
 from fraisier.orchestrator.errors import Unreachable
 from fraisier.orchestrator.launcher import fraisier_home
+from fraisier.orchestrator.pollers import count_workers
 from fraisier.orchestrator.worker import TASK_QUEUE
 
 
@@ -53,7 +50,9 @@ async def _nats() -> Finding:
     except Unreachable as error:
         return Finding("NATS", str(error), good=False, way_out="fraisier up, or set NATS_SERVERS")
     try:
-        await asyncio.wait_for(NatsEventBus(client, config.streams).ensure_streams(), config.connection.timeout * 4)
+        await asyncio.wait_for(
+            NatsEventBus(client, config.streams).ensure_streams_exist(), config.connection.timeout * 4
+        )
     except (StreamDrift, asyncio.TimeoutError) as error:
         why = str(error) or "JetStream does not answer"
         return Finding("NATS", why, good=False, way_out="enable JetStream (nats-server -js), or mend the stream")
@@ -76,15 +75,10 @@ async def _temporal() -> AsyncIterator[Finding]:
         yield Finding("Temporal", str(error), good=False, way_out="fraisier up, or set TEMPORAL_ADDRESS")
         return
     yield Finding("Temporal", f"namespace {client.namespace} at {client.service_client.config.target_host}")
-    answer = await client.workflow_service.describe_task_queue(
-        DescribeTaskQueueRequest(
-            namespace=client.namespace,
-            task_queue=TaskQueue(name=TASK_QUEUE),
-            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-        )
+    workers = await count_workers(client)
+    yield Finding(
+        "worker", f"{workers} polled {TASK_QUEUE} within the last minute", good=workers > 0, way_out="fraisier worker"
     )
-    workers = len(answer.pollers)
-    yield Finding("worker", f"{workers} poll {TASK_QUEUE}", good=workers > 0, way_out="fraisier worker")
 
 
 async def _docker() -> Finding:

@@ -1,15 +1,19 @@
 """Watching a rollout: its status asked again and again, and its events as they are stored."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from fraisier.nats import Event, NatsEventBus
+from fraisier.orchestrator.errors import Unreachable
 from fraisier.workflows.contracts import RolloutPhase
 from fraisier.workflows.status import RolloutStatus
 
 if TYPE_CHECKING:
     from fraisier.orchestrator.client import FraisierClient
+
+logger = logging.getLogger(__name__)
 
 EVERY_S = 0.4
 
@@ -23,7 +27,7 @@ async def watch(client: "FraisierClient", bus: NatsEventBus, service: str) -> As
     after = dict.fromkeys(("deployment", "health", "database"), 0)
     yield status
     while True:
-        before, status = status, await client.status(service)
+        before, status = status, await _patiently(client, service)
         ended = status.phase in FINAL and await client.ended(service)
         for event in await _news(bus, status, after):
             yield event
@@ -32,6 +36,15 @@ async def watch(client: "FraisierClient", bus: NatsEventBus, service: str) -> As
         if ended:
             return
         await asyncio.sleep(EVERY_S)
+
+
+async def _patiently(client: "FraisierClient", service: str) -> RolloutStatus:
+    """The status, however long the next worker takes to come."""
+    while True:
+        try:
+            return await client.status(service)
+        except Unreachable as error:
+            logger.warning("%s", error)
 
 
 async def _news(bus: NatsEventBus, status: RolloutStatus, after: dict[str, int]) -> list[Event]:

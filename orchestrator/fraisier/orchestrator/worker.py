@@ -16,10 +16,13 @@ from fraisier.orchestrator.settings import artifact_cache
 from fraisier.orchestrator.stopping import stop_on_signals, stopped_or_lost
 from fraisier.providers.base import Provider
 from fraisier.providers.registry import load_provider
+from fraisier.workflows.activities.calendar import CalendarActivities
 from fraisier.workflows.activities.events import EventActivities
+from fraisier.workflows.activities.measures import MeasureActivities
 from fraisier.workflows.activities.targets import TargetActivities
 from fraisier.workflows.jetstream import ArtifactCache, JetStreamLog
 from fraisier.workflows.look import LookWorkflow
+from fraisier.workflows.measures.meter import GateMeter
 from fraisier.workflows.pool import ProviderPool
 from fraisier.workflows.region import RegionWorkflow
 from fraisier.workflows.region_rollback import RegionRollbackWorkflow
@@ -41,7 +44,8 @@ WORKFLOWS = (RolloutWorkflow, RegionWorkflow, RegionRollbackWorkflow, LookWorkfl
 def build_worker(client: Client, bus: NatsEventBus, nats: NatsClient, pool: ProviderPool, cache: Path) -> Worker:
     """A worker with everything in it, not started yet."""
     targets = TargetActivities(pool, ArtifactCache(ArtifactStore(nats), cache))
-    events = EventActivities(JetStreamLog(bus, nats))
+    log = JetStreamLog(bus, nats)
+    events = EventActivities(log)
     return Worker(
         client,
         task_queue=TASK_QUEUE,
@@ -53,12 +57,17 @@ def build_worker(client: Client, bus: NatsEventBus, nats: NatsClient, pool: Prov
             targets.stage,
             targets.activate,
             targets.check_health,
+            targets.drain,
+            targets.undrain,
+            targets.run_hook,
             targets.rollback,
             targets.prune,
             events.publish,
             events.mint_generation,
             events.last_sequence,
             events.ask_gate,
+            MeasureActivities(GateMeter(log)).measure_gate,
+            CalendarActivities().opening,
         ],
         graceful_shutdown_timeout=GRACE,
         max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
@@ -72,10 +81,12 @@ async def run_worker() -> None:
     Raises:
         NotDurable: NATS acknowledges events before they are on its disk.
         Refused: the Temporal namespace lacks the search attributes and lets nobody add them.
+        StreamDrift: a stream is not as configured and cannot be made so.
         Unreachable: NATS or Temporal does not answer, or NATS was lost for good.
     """
     async with connections(patient=True) as to:
         logger.info("events: %s", await check_durability(to.config.connection))
+        await to.bus.ensure_streams()
         await register_search_attributes(to.temporal)
 
         def make(name: str, options: dict[str, Any], region: str) -> Provider:

@@ -4,7 +4,9 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
+from fraisier.providers.local_command import Heard
 from fraisier.providers.models import HealthCheck, HealthResult, Release, ReleaseRef, Step, StepResult, TargetState
+from fraisier.providers.traffic.models import Traffic
 
 
 @runtime_checkable
@@ -70,12 +72,31 @@ class Provider(Protocol):
         """
         ...
 
-    async def drain(self, step: Step) -> StepResult:
-        """Take the target out of traffic."""
+    async def drain(self, step: Step, traffic: Traffic) -> StepResult:
+        """Take the target out of traffic, and wait until its requests have ended or their time is over.
+
+        Raises:
+            ConnectFailed: a proxy cannot be reached.
+            TrafficRefused: a proxy does not do it.
+        """
         ...
 
-    async def undrain(self, step: Step) -> StepResult:
-        """Put the target back into traffic."""
+    async def undrain(self, step: Step, traffic: Traffic) -> StepResult:
+        """Put the target back into traffic, and wait until the proxy itself sends it requests; raises as `drain`."""
+        ...
+
+    async def run_hook(self, step: Step, argv: tuple[str, ...], *, timeout_s: float, heard: Heard) -> str:
+        """Run a command on the target in the service's folder, once for all attempts; the end of its output.
+
+        Args:
+            step: whose token is compared, and whose end is recorded.
+            argv: the argument list.
+            timeout_s: how long it may take, in seconds.
+            heard: hears its output while it runs.
+
+        Raises:
+            CommandFailed: it ended with a status other than 0, or this kind of target runs no commands.
+        """
         ...
 
     async def rollback(self, step: Step, to: ReleaseRef | None) -> StepResult:

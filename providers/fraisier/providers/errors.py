@@ -13,6 +13,7 @@
     ├── ArtifactRejected
     ├── ReleaseMissing
     ├── SecretMissing
+    ├── TrafficRefused
     └── StaleToken
 
 Every message names the target, what happened and the way out. No field ever holds a secret.
@@ -98,6 +99,10 @@ class ReleaseMissing(ProviderError):
 
 class SecretMissing(ProviderError):
     """A secret is not where its reference says."""
+
+
+class TrafficRefused(ProviderError):
+    """A proxy did not take a target out of its traffic, or did not take it back in."""
 
 
 class TargetBusy(ProviderError):

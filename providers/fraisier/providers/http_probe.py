@@ -32,7 +32,7 @@ async def ask(check: HealthCheck, *, version: str, network: httpcore.AsyncNetwor
             httpcore.AsyncConnectionPool(ssl_context=ssl.create_default_context(), network_backend=network) as pool,
             pool.stream("GET", check.http or "", headers=headers, extensions=limits) as response,
         ):
-            return _judge(response.status, await _start_of(response), version if check.expect_version else "")
+            return _judge(check, response, await _start_of(response), version)
     except (httpcore.NetworkError, httpcore.TimeoutException) as error:
         why = str(error) or type(error).__name__
         return Sighting(passed=False, answered=False, detail=f"no answer from {check.http}: {why}")
@@ -49,12 +49,29 @@ async def _start_of(response: httpcore.Response) -> str:
     return bytes(body[:BODY_LIMIT]).decode(errors="replace")
 
 
-def _judge(status: int, body: str, version: str) -> Sighting:
-    if not OK <= status < REDIRECT:
-        return Sighting(passed=False, detail=f"HTTP {status}: {body[:SHOWN]!r}")
-    if version and version not in body:
-        return Sighting(passed=False, detail=f"HTTP {status}, but not version {version}: {body[:SHOWN]!r}")
-    return Sighting(passed=True, detail=f"HTTP {status}")
+def _judge(check: HealthCheck, response: httpcore.Response, body: str, version: str) -> Sighting:
+    status, shown = response.status, repr(body[:SHOWN])
+    if status not in (check.status or range(OK, REDIRECT)):
+        return Sighting(passed=False, detail=f"HTTP {status}: {shown}")
+    wrong = _missing_header(check, response)
+    if check.expect_version and version not in body:
+        wrong = f"not version {version}: {shown}"
+    elif check.body is not None and not check.body.is_in(body):
+        wrong = f"{check.body} is not in its body: {shown}"
+    return Sighting(passed=not wrong, detail=f"HTTP {status}, but {wrong}" if wrong else f"HTTP {status}")
+
+
+def _missing_header(check: HealthCheck, response: httpcore.Response) -> str:
+    """What is wrong with the answer's headers. One that stands several times counts as all of its values."""
+    for name, expected in check.headers.items():
+        values = [
+            value.decode("latin-1") for key, value in response.headers if key.decode("latin-1").lower() == name.lower()
+        ]
+        if not values:
+            return f"it has no header {name}"
+        if not expected.is_in(", ".join(values)):
+            return f"{expected} is not in its header {name}: {', '.join(values)[:SHOWN]!r}"
+    return ""
 
 
 async def reach(host: str, port: int, *, shown: str) -> Sighting:

@@ -1,11 +1,14 @@
 """What every provider tells about its steps, and the story of a health check, the same for all of them."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from fraisier.nats import NatsEventProvider, new_event
-from fraisier.providers.health import Probe, watch
-from fraisier.providers.models import HealthCheck, HealthResult, ReleaseRef, Step
+from fraisier.providers.health import Probe, Sighting, watch
+from fraisier.providers.models import HealthCheck, HealthResult, ReleaseRef, Step, StepResult
+from fraisier.providers.traffic.driver import open_driver
+from fraisier.providers.traffic.models import Traffic
 
 FORWARD_HEALTH = "health"
 """The step whose verdict completes or fails the target's deployment; a check after a rollback does neither."""
@@ -28,6 +31,26 @@ class LifecycleProvider(NatsEventProvider):
         """
         await self.emit(event_type, **self._told(step, release, more))
 
+    async def fence(self, step: Step) -> None:
+        """Make the step's token the highest that the target has seen.
+
+        Raises:
+            StaleToken: a newer attempt was here.
+        """
+        raise NotImplementedError
+
+    async def drain(self, step: Step, traffic: Traffic) -> StepResult:
+        """Take the target out of traffic; see `Provider.drain`."""
+        await self.fence(step)
+        async with open_driver(traffic, step) as driver:
+            return await driver.drain(traffic.server(step.target), traffic.drain_timeout.total_seconds())
+
+    async def undrain(self, step: Step, traffic: Traffic) -> StepResult:
+        """Put the target back into traffic; see `Provider.undrain`."""
+        await self.fence(step)
+        async with open_driver(traffic, step) as driver:
+            return await driver.undrain(traffic.server(step.target), traffic.undrain_timeout.total_seconds())
+
     async def conclude_health(
         self, step: Step, release: ReleaseRef, check: HealthCheck, *, probe: Probe, tail: Tail
     ) -> HealthResult:
@@ -35,7 +58,7 @@ class LifecycleProvider(NatsEventProvider):
         result = await self._stored_verdict(step, release)
         if result is None:
             await self.tell(step, "health.check_started", release)
-            result = await watch(probe, check)
+            result = await watch(probe, check, retried=partial(self._tell_retried, step, release))
             if not result.healthy:
                 result = result.model_copy(update={"detail": _with_tail(result.detail, await tail())})
             await self._tell_verdict(step, release, result)
@@ -43,6 +66,12 @@ class LifecycleProvider(NatsEventProvider):
             outcome = "deployment.completed" if result.healthy else "deployment.failed"
             await self.tell(step, outcome, release, detail=result.detail)
         return result
+
+    async def _tell_retried(self, step: Step, release: ReleaseRef, failures: int, seen: Sighting) -> None:
+        # The first, second, fourth, eighth, …: a service that starts slowly makes few events.
+        if failures & (failures - 1) == 0:
+            told = self._told(step, release, {"failures": failures, "detail": seen.detail})
+            await self.emit("health.check_retried", **{**told, "step": f"{told['step']}.{failures}"})
 
     async def _tell_verdict(self, step: Step, release: ReleaseRef, result: HealthResult) -> None:
         await self.tell(

@@ -1,12 +1,16 @@
 """What goes into a provider's steps and what comes out: small frozen models, all safe to store and to show."""
 
+import re
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from fraisier.providers.duration import Duration
+
+UNIT = r"^[A-Za-z0-9][A-Za-z0-9:_.@\\-]*$"
+"""How a systemd unit is called."""
 
 
 class Model(BaseModel):
@@ -137,6 +141,48 @@ class HealthResult(Model):
     duration_s: float = 0.0
 
 
+def _one_or_more(value: Any) -> Any:
+    return (value,) if isinstance(value, int) else value
+
+
+Statuses = Annotated[tuple[Annotated[int, Field(ge=100, le=599)], ...], BeforeValidator(_one_or_more)]
+"""HTTP status codes; a single one may be written without a list."""
+
+
+class Expected(Model):
+    """What a text must hold: words that stand in it, or a pattern that is found in it. A plain text means words.
+
+    Attributes:
+        text: stands somewhere in it, letter for letter.
+        regex: a regular expression of Python's that is found somewhere in it.
+    """
+
+    text: str | None = None
+    regex: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, value: Any) -> Any:
+        return {"text": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _usable(self) -> "Expected":
+        if (self.text is None) == (self.regex is None):
+            raise ValueError("give either a text or {regex: a regular expression}")
+        try:
+            re.compile(self.regex or "")
+        except re.error as error:
+            raise ValueError(f"{self.regex!r} is no regular expression: {error}") from error
+        return self
+
+    def is_in(self, found: str) -> bool:
+        """Whether the text is as expected."""
+        return re.search(self.regex, found) is not None if self.regex is not None else (self.text or "") in found
+
+    def __str__(self) -> str:
+        return repr(self.text) if self.regex is None else f"/{self.regex}/"
+
+
 class HealthCheck(Model):
     """How a target proves that its service is healthy. Exactly one probe is given.
 
@@ -144,25 +190,39 @@ class HealthCheck(Model):
         http: a URL as seen from the target; a 2xx answer passes.
         tcp: ``host:port`` as seen from the target; an accepted connection passes.
         command: an argument list run on the target; exit status 0 passes.
+        systemd: a unit of the target; it passes while it is active and is not started again by systemd.
         expect_version: with `http`, a body that does not hold the release's version fails.
+        status: with `http`, the status codes that pass, instead of 2xx.
+        body: with `http`, what the body's first 64 KB must hold.
+        headers: with `http`, what headers must be there, and what each must hold.
         interval: the wait between two probes.
         timeout: how long one probe may take.
         healthy_after: how many probes in a row must pass.
-        progress_deadline: when the check gives up and fails.
+        min_healthy_time: how long it must then stay so; a single probe that fails meanwhile fails the check.
+        progress_deadline: when the check gives up and fails; `min_healthy_time` comes on top.
     """
 
     http: str | None = None
     tcp: str | None = None
     command: tuple[str, ...] | None = None
+    systemd: Annotated[str, Field(pattern=UNIT)] | None = None
     expect_version: bool = False
+    status: Statuses = ()
+    body: Expected | None = None
+    headers: dict[str, Expected] = Field(default_factory=dict)
     interval: Duration = timedelta(seconds=2)
     timeout: Duration = timedelta(seconds=5)
     healthy_after: int = Field(default=3, ge=1)
+    min_healthy_time: Duration = timedelta(0)
     progress_deadline: Duration = timedelta(minutes=2)
 
     @model_validator(mode="after")
     def _one_probe(self) -> "HealthCheck":
-        given = [name for name in ("http", "tcp", "command") if getattr(self, name) is not None]
+        given = [name for name in ("http", "tcp", "command", "systemd") if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"give exactly one of http, tcp or command, not {' and '.join(given) or 'none'}")
+            raise ValueError(f"give exactly one of http, tcp, command or systemd, not {' and '.join(given) or 'none'}")
+        if self.http is None:
+            asked = [name for name in ("expect_version", "status", "body", "headers") if getattr(self, name)]
+            if asked:
+                raise ValueError(f"{' and '.join(asked)} need http")
         return self

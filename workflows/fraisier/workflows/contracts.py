@@ -3,14 +3,17 @@
 Only optional fields may be added to them, because running rollouts hold older ones in their histories.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
 from pydantic import Field
 
 from fraisier.providers.duration import Duration
+from fraisier.providers.hooks import Hooks
 from fraisier.providers.models import HealthCheck, Model, ReleaseRef
+from fraisier.providers.traffic.models import Traffic
+from fraisier.workflows.gate_plans import GatePlan
 
 
 class OnFailure(str, Enum):
@@ -58,6 +61,22 @@ class TargetPlan(Model):
     options: dict[str, Any]
 
 
+class WindowPlan(Model):
+    """A stretch of time, once or again and again, by the clocks of its region.
+
+    Attributes:
+        rrule: an iCalendar recurrence rule; empty for once.
+        start: its first beginning, or for a rule where its counting begins; without a zone.
+        lasts: how long it is.
+        why: what people call it.
+    """
+
+    rrule: str = ""
+    start: datetime
+    lasts: Duration
+    why: str = ""
+
+
 class RegionPlan(Model):
     """A region's part, with every count resolved.
 
@@ -65,6 +84,11 @@ class RegionPlan(Model):
         canary: how many targets form the first batch, 0 for none.
         max_parallel: how many targets go together after it.
         tolerance: how many targets may fail before the region fails.
+        time_zone: the IANA zone of its windows and freezes.
+        windows: when it may start; at any time when there are none.
+        freezes: when it may not start, whatever the windows say.
+        traffic: the proxies that a target is taken out of before it changes, and put back into once it is healthy.
+        hooks: the manifest's own commands around the region, its batches and its targets.
     """
 
     name: str
@@ -73,25 +97,11 @@ class RegionPlan(Model):
     max_parallel: int = 1
     tolerance: int = 0
     health: HealthCheck
-
-
-class GatePlan(Model):
-    """A gate that is asked of each wave before the next one starts.
-
-    Attributes:
-        event: the event type that targets must have stored.
-        share: the percentage of a region's targets that must have it.
-        count: a number of targets of the wave that must have it instead, whatever their region.
-        none_of: event types of which a region may have no more than it tolerates failed targets.
-        timeout: how long it waits before it is inconclusive.
-    """
-
-    name: str
-    event: str
-    share: int = 100
-    count: int | None = None
-    none_of: tuple[str, ...] = ()
-    timeout: Duration
+    time_zone: str = "UTC"
+    windows: tuple[WindowPlan, ...] = ()
+    freezes: tuple[WindowPlan, ...] = ()
+    traffic: Traffic | None = None
+    hooks: Hooks | None = None
 
 
 class WavePlan(Model):

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 from temporalio import workflow
 
-from fraisier.workflows.verbs import Verb, VerbRequest
+from fraisier.workflows.approvals import Ballot
+from fraisier.workflows.verbs import VOTES, Verb, VerbRequest
 
 R = TypeVar("R")
 
@@ -20,9 +21,14 @@ class Interrupted(Exception):
 
 
 class Controls:
-    """The verbs' effect, and the waits that heed it. Lives in the rollout workflow."""
+    """The verbs' effect, and the waits that heed it. Lives in the rollout workflow.
+
+    Attributes:
+        ballot: the vote that is open, if one is.
+    """
 
     def __init__(self) -> None:
+        self.ballot: Ballot | None = None
         self.paused = False
         self.ending: Verb | None = None
         self.request = VerbRequest()
@@ -31,7 +37,7 @@ class Controls:
         self._decision: Verb | None = None
         self._seen: set[str] = set()
 
-    def refusal(self, verb: Verb) -> str:
+    def refusal(self, verb: Verb, request: VerbRequest) -> str:  # noqa: PLR0911 (a list of reasons, read from the top)
         """Why a verb makes no sense now, with the way out; empty when it does."""
         if self._closing:
             return f"too late to {verb.value}: the rollout is ending"
@@ -43,6 +49,10 @@ class Controls:
             return "it is not paused"
         if verb in (Verb.RETRY, Verb.SKIP) and not self._deciding:
             return f"nothing has failed that waits for a decision, so there is nothing to {verb.value}"
+        if verb in VOTES:
+            return (
+                self.ballot.refusal(request) if self.ballot else f"no gate waits for approval: nothing to {verb.value}"
+            )
         return ""
 
     def repeated(self, request: VerbRequest) -> bool:
@@ -57,6 +67,9 @@ class Controls:
             self.paused = verb is Verb.PAUSE
         elif verb in (Verb.RETRY, Verb.SKIP):
             self._decision = verb
+        elif verb in VOTES:
+            if self.ballot is not None:
+                self.ballot.take(verb, request)
         else:
             self.ending = verb
             self.paused = False

@@ -20,6 +20,7 @@ from fraisier.workflows.contracts import (
 )
 from fraisier.workflows.controls import Controls, Interrupted
 from fraisier.workflows.failures import describe
+from fraisier.workflows.openings import Openings
 from fraisier.workflows.policy import STEP
 from fraisier.workflows.region import RegionWorkflow
 from fraisier.workflows.region_rollback import RegionRollbackWorkflow
@@ -47,6 +48,7 @@ class Crew:
         self._state = state
         self._controls = controls
         self._show = on_change
+        self._openings = Openings(order, state, controls, on_change=on_change)
         self._running: dict[str, workflow.ChildWorkflowHandle[RegionWorkflow, RegionReport]] = {}
 
     # -- regions -------------------------------------------------------------------------------------------
@@ -78,11 +80,19 @@ class Crew:
         room = asyncio.Semaphore(wave.max_parallel)
         reports: list[RegionReport] = []
 
+        def failed() -> bool:
+            return any(report.outcome is not RegionOutcome.SUCCEEDED for report in reports)
+
         async def one(name: str) -> None:
-            async with room:
-                await self._controls.hold()
-                if all(report.outcome is RegionOutcome.SUCCEEDED for report in reports):
-                    reports.append(await self._run_region(name, wave, generation))
+            started = False
+            while not started and not failed():
+                await self._openings.wait(name, failed)
+                async with room:
+                    await self._controls.hold()
+                    # It may have had to wait for room until its window had closed again.
+                    started = not failed() and await self._openings.may_start(name)
+                    if started:
+                        reports.append(await self._run_region(name, wave, generation))
 
         ended = await asyncio.gather(*(one(name) for name in names), return_exceptions=True)
         for error in ended:

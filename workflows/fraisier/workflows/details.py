@@ -44,7 +44,7 @@ def rollout_details(status: RolloutStatus) -> str:
         lines.append(f"Waiting for {status.waiting_for}.")
     if status.reason:
         lines.append(f"Why: {status.reason}")
-    lines.append("\n".join(["| wave | region | state | error |", "|---|---|---|---|", *map(_wave, status.waves)]))
+    lines.append("\n".join(["| wave | region | state | why |", "|---|---|---|---|", *map(_wave, status.waves)]))
     if status.gates:
         lines.append("\n".join(["| gate | verdict | seen |", "|---|---|---|", *map(_gate, status.gates)]))
     return "\n\n".join(lines)
@@ -52,13 +52,14 @@ def rollout_details(status: RolloutStatus) -> str:
 
 def _wave(wave: WaveStatus) -> str:
     return "\n".join(
-        f"| {wave.number} ({wave.state}) | {one.name} | {_state(one.state)} | {_cell(one.error)} |"
+        f"| {wave.number} ({wave.state}) | {one.name} | {_state(one.state)} | {_cell(one.waiting_for or one.error)} |"
         for one in wave.regions
     )
 
 
 def _gate(gate: GateStatus) -> str:
-    return f"| {gate.name} after wave {gate.wave} | {_state(gate.verdict or 'waiting')} | {_cell(gate.detail)} |"
+    verdict = _state(gate.verdict or "waiting") + (" (dry run)" if gate.dry_run else "")
+    return f"| {gate.name} after wave {gate.wave} | {verdict} | {_cell(gate.detail)} |"
 
 
 def _state(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What ties a rollout to the streams: events told, generations minted, gates asked."""
+"""What ties a rollout to the streams: events told, generations minted, where streams stood when waves started."""
 
 from typing import Any
 
@@ -6,19 +6,12 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 from fraisier.workflows.activities.events import EventActivities
-from fraisier.workflows.contracts import GatePlan, RolloutInput, WavePlan
-from fraisier.workflows.controls import Controls, Interrupted
-from fraisier.workflows.failures import describe, was_cancelled
-from fraisier.workflows.policy import EVENT, gate
-from fraisier.workflows.rollout_state import RolloutState
-from fraisier.workflows.steps import (
-    EventInput,
-    GateInput,
-    GateReport,
-    GenerationInput,
-    RegionExpectation,
-    Verdict,
-)
+from fraisier.workflows.approvals import Ballot
+from fraisier.workflows.contracts import RolloutInput, WavePlan
+from fraisier.workflows.failures import describe
+from fraisier.workflows.gate_plans import GatePlan, MetricMeasure
+from fraisier.workflows.policy import EVENT
+from fraisier.workflows.steps import EventInput, GenerationInput
 from fraisier.workflows.verbs import Verb, VerbRequest
 
 GLOBAL = "global"
@@ -31,12 +24,8 @@ VERB_EVENTS = {
     Verb.CANCEL: "deployment.cancel_requested",
     Verb.RETRY: "deployment.retry_requested",
     Verb.SKIP: "deployment.skip_requested",
-}
-
-GATE_EVENTS = {
-    Verdict.PASS: "deployment.gate_passed",
-    Verdict.FAIL: "deployment.gate_failed",
-    Verdict.INCONCLUSIVE: "deployment.gate_inconclusive",
+    Verb.APPROVE: "deployment.approved",
+    Verb.REJECT: "deployment.rejected",
 }
 
 
@@ -45,17 +34,12 @@ class Evidence:
 
     Args:
         order: the rollout's input.
-        state: what is known of regions and gates.
-        controls: whose interruptions are heeded.
     """
 
-    def __init__(self, order: RolloutInput, state: RolloutState, controls: Controls) -> None:
+    def __init__(self, order: RolloutInput) -> None:
         self._order = order
         self._plan = order.plan
-        self._state = state
-        self._controls = controls
         self._wave_starts: dict[int, dict[str, int]] = {}
-        self._asked = 0
 
     async def announce(self, event_type: str, *, step: str = "rollout", data: dict[str, Any]) -> None:
         """Publish an event of the whole rollout; returns when it is stored."""
@@ -71,9 +55,15 @@ class Evidence:
         )
         await workflow.execute_activity_method(EventActivities.publish, event, summary=event_type, **EVENT)
 
-    async def announce_verb(self, verb: Verb, request: VerbRequest, number: int) -> None:
-        """Leave the audit event of a verb that took effect; an event that is refused must not undo the effect."""
-        data = {"by": request.by, "reason": request.reason, "request_id": request.id}
+    async def announce_verb(self, verb: Verb, request: VerbRequest, number: int, ballot: Ballot | None) -> None:
+        """Leave the audit event of a verb that took effect; an event that is refused must not undo the effect.
+
+        Args:
+            ballot: what a vote was about; None for other verbs.
+        """
+        data: dict[str, Any] = {"by": request.by, "reason": request.reason, "request_id": request.id}
+        if ballot is not None:
+            data |= {"gate": ballot.gate, "wave": ballot.wave}
         try:
             await self.announce(VERB_EVENTS[verb], step=f"verb.{number}", data=data)
         except ActivityError as error:
@@ -89,78 +79,27 @@ class Evidence:
     async def start_wave(self, wave: WavePlan, generation: int) -> None:
         """Note where the streams end before a wave's first step, and tell that it starts."""
         starts = self._wave_starts.setdefault(wave.number, {})
-        for event_type in (asked.event for asked in self._plan.gates):
+        for event_type in (asked.event for asked in self._plan.gates if asked.event):
             if event_type not in starts:
-                starts[event_type] = await workflow.execute_activity_method(
-                    EventActivities.last_sequence, event_type, summary=f"where {event_type} stands", **EVENT
-                )
+                starts[event_type] = await self._last_sequence(event_type)
+        for measure in (asked.measure for asked in self._plan.gates):
+            if isinstance(measure, MetricMeasure):
+                starts[_metric_key(measure)] = await self._last_sequence(measure.event)
         data = {"wave": wave.number, "regions": [*wave.regions], "generation": generation}
         await self.announce("deployment.wave_started", step=f"{generation}.wave", data=data)
 
-    async def ask_gate(self, wave: WavePlan, asked: GatePlan) -> GateReport:
-        """Ask a gate about a wave and tell its verdict; a pause stops its clock, and it measures anew after it."""
-        left = asked.timeout.total_seconds()
-        report = None
-        while report is None:
-            await self._controls.hold()
-            started = workflow.time()
-            report = await self._measure(wave, asked, max(left, 0))
-            left -= workflow.time() - started
-        self._asked += 1
-        data = {
-            "gate": asked.name,
-            "wave": wave.number,
-            "detail": report.detail,
-            "evidence": [*report.evidence],
-        }
-        await self.announce(GATE_EVENTS[report.verdict], step=f"gate.{self._asked}", data=data)
-        return report
+    def wave_start(self, wave: WavePlan, asked: GatePlan) -> int:
+        """Where the stream that a gate reads stood when the wave started; 0 for a gate that reads none."""
+        if isinstance(asked.measure, MetricMeasure):
+            return self._wave_starts[wave.number][_metric_key(asked.measure)]
+        return self._wave_starts[wave.number][asked.event] if asked.event else 0
 
-    async def _measure(self, wave: WavePlan, asked: GatePlan, seconds: float) -> GateReport | None:
-        """One measurement; None when a pause came between."""
-        handle = workflow.start_activity_method(
-            EventActivities.ask_gate,
-            self._gate_input(wave, asked, seconds),
-            summary=f"gate {asked.name} after wave {wave.number}",
-            **gate(asked.timeout),
-        )
-        try:
-            await self._controls.until(lambda: handle.done() or self._controls.paused)
-        except Interrupted:
-            await _drop(handle)
-            raise
-        if not handle.done():
-            await _drop(handle)
-            return None
-        try:
-            return handle.result()
-        except ActivityError as error:
-            return GateReport(verdict=Verdict.INCONCLUSIVE, detail=f"could not be measured: {describe(error)}")
-
-    def _gate_input(self, wave: WavePlan, asked: GatePlan, seconds: float) -> GateInput:
-        return GateInput(
-            gate=asked,
-            rollout_id=self._order.rollout_id,
-            service=self._plan.service,
-            digest=self._plan.release.digest,
-            regions={
-                name: RegionExpectation(
-                    targets=tuple(target.name for target in self._plan.regions[name].targets),
-                    tolerance=self._plan.regions[name].tolerance,
-                    generation=self._state.generations[name],
-                )
-                for name in wave.regions
-                if name in self._state.generations and name not in self._state.skipped
-            },
-            after=self._wave_starts[wave.number][asked.event],
-            seconds_left=seconds,
+    async def _last_sequence(self, event_type: str) -> int:
+        return await workflow.execute_activity_method(
+            EventActivities.last_sequence, event_type, summary=f"where {event_type} stands", **EVENT
         )
 
 
-async def _drop(handle: workflow.ActivityHandle[GateReport]) -> None:
-    handle.cancel()
-    try:
-        await handle
-    except ActivityError as error:
-        if not was_cancelled(error):
-            workflow.logger.warning("a gate that was no longer asked failed: %s", describe(error))
+def _metric_key(measure: MetricMeasure) -> str:
+    # Apart from the event gates' positions, which stay over a retry: a metric carries no generation to tell it by.
+    return f"measured {measure.event}"

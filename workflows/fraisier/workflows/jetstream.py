@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from fraisier.nats import (
@@ -58,6 +59,13 @@ class JetStreamLog:
         stored = self._bus.read(
             _domain(event_type), service=service, deployment_id=rollout_id, start_sequence=after + 1
         )
+        async for event in stored:
+            yield _unreadable(event) if isinstance(event, InvalidEvent) else _fact(event)
+
+    async def recent(self, *, event_type: str, service: str, over: timedelta) -> AsyncIterator[Fact]:
+        """All events of a type and a service, of whatever publisher, that were stored in the last `over`, in order."""
+        since = datetime.now(timezone.utc) - over
+        stored = self._bus.read(_domain(event_type), service=service, event=event_type.partition(".")[2], since=since)
         async for event in stored:
             yield _unreadable(event) if isinstance(event, InvalidEvent) else _fact(event)
 

@@ -3,16 +3,10 @@
 from datetime import timedelta
 
 from fraisier.workflows.arithmetic import resolve, resolve_parallel
-from fraisier.workflows.contracts import GatePlan, Plan, RegionPlan, ReleasePlan, TargetPlan, WavePlan
-from fraisier.workflows.manifest.models import GatePart, Manifest, RegionPart
+from fraisier.workflows.contracts import Plan, RegionPlan, ReleasePlan, TargetPlan, WavePlan
+from fraisier.workflows.gate_planning import DEFAULT_GATE, plan_gate
+from fraisier.workflows.manifest.models import Manifest, RegionPart
 from fraisier.workflows.manifest.targets import target_name, target_options
-
-EVERY_TARGET = 100
-
-DEFAULT_GATE = GatePart(
-    name="healthy", event="health.check_passed", none_of=("health.check_failed", "health.check_timeout")
-)
-"""What opens the way to the next wave when the manifest says nothing."""
 
 
 def make_plan(manifest: Manifest, release: ReleasePlan, *, gate_timeout: timedelta) -> Plan:
@@ -34,14 +28,15 @@ def make_plan(manifest: Manifest, release: ReleasePlan, *, gate_timeout: timedel
             )
             for number, wave in enumerate(manifest.waves, start=1)
         ),
-        regions={name: _region(name, region) for name, region in manifest.regions.items()},
-        gates=tuple(_gate(gate, gate_timeout) for gate in manifest.gates or (DEFAULT_GATE,)),
+        regions={name: plan_region(name, region) for name, region in manifest.regions.items()},
+        gates=tuple(plan_gate(gate, gate_timeout) for gate in manifest.gates or (DEFAULT_GATE,)),
         on_failure=manifest.on_failure,
         decision_timeout=manifest.decision_timeout,
     )
 
 
-def _region(name: str, region: RegionPart) -> RegionPlan:
+def plan_region(name: str, region: RegionPart) -> RegionPlan:
+    """Resolve a region."""
     total = len(region.targets)
     return RegionPlan(
         name=name,
@@ -53,20 +48,9 @@ def _region(name: str, region: RegionPart) -> RegionPlan:
         max_parallel=resolve_parallel(region.batch.max_parallel, total),
         tolerance=resolve(region.failure_tolerance, total),
         health=region.health,
-    )
-
-
-def _gate(gate: GatePart, timeout: timedelta) -> GatePlan:
-    share, count = EVERY_TARGET, None
-    if isinstance(gate.from_, int):
-        count = gate.from_
-    elif gate.from_ != "every_target":
-        share = int(gate.from_.rstrip("%"))
-    return GatePlan(
-        name=gate.name,
-        event=gate.event,
-        share=share,
-        count=count,
-        none_of=gate.none_of,
-        timeout=gate.timeout or timeout,
+        time_zone=region.time_zone,
+        windows=tuple(window.plan for window in region.windows),
+        freezes=tuple(freeze.plan for freeze in region.freezes),
+        traffic=region.traffic,
+        hooks=region.hooks,
     )

@@ -6,6 +6,9 @@ from typing import TypedDict
 from temporalio.common import RetryPolicy
 from temporalio.workflow import ActivityCancellationType
 
+UNREACHABLE_AFTER_S = 30.0
+"""How long a step goes on trying a target that does not answer before it counts as failed."""
+
 HEARTBEAT_EVERY = timedelta(seconds=2)
 
 

@@ -5,12 +5,13 @@ So no workflow file reaches a network library, whatever it imports.
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
 from fraisier.providers.base import Provider
 from fraisier.workflows.contracts import StoredArtifact, TargetPlan
-from fraisier.workflows.steps import EventInput, Fact
+from fraisier.workflows.steps import EventInput, Fact, GateReport, MeasureInput
 
 
 class Hint(Protocol):
@@ -44,8 +45,28 @@ class EventLog(Protocol):
         """All stored events of the type's domain, of one rollout, after a sequence, in order; then it ends."""
         ...
 
+    def recent(self, *, event_type: str, service: str, over: timedelta) -> AsyncIterator[Fact]:
+        """All events of a type and a service, of whatever publisher, that were stored in the last `over`, in order."""
+        ...
+
     def hints(self, *, event_type: str, rollout_id: str, service: str) -> AbstractAsyncContextManager[Hint]:
         """A hint for the same events."""
+        ...
+
+
+class MeasuringFailed(Exception):
+    """There is no answer, for a reason that may pass; the message is for people."""
+
+
+class Meter(Protocol):
+    """What measures for gates."""
+
+    async def measure(self, asked: MeasureInput) -> GateReport:
+        """Measure once and judge; inconclusive when neither of the gate's conditions holds.
+
+        Raises:
+            MeasuringFailed: there is nothing to judge.
+        """
         ...
 
 

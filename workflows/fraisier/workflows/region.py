@@ -10,6 +10,7 @@ from fraisier.workflows.activities.targets import TargetActivities
 from fraisier.workflows.arithmetic import batches, region_failed
 from fraisier.workflows.contracts import RegionInput, RegionOutcome, RegionReport, TargetOutcome, TargetPlan
 from fraisier.workflows.details import region_details
+from fraisier.workflows.hooks import RegionHooks
 from fraisier.workflows.policy import EVENT, STEP
 from fraisier.workflows.steps import EventInput, PruneInput
 from fraisier.workflows.targets import TargetBoard
@@ -35,6 +36,7 @@ class RegionWorkflow:
             region=order.region,
             generation=order.generation,
         )
+        self._hooks = RegionHooks(order.region.hooks, self._board)
         for target, reason in order.unfit.items():
             self._board.fail(target, reason)
 
@@ -42,7 +44,8 @@ class RegionWorkflow:
     async def run(self, order: RegionInput) -> RegionReport:
         """The region's story."""
         await self._announce("deployment.started")
-        await self._stage()
+        if await self._hooks.run("region", "before", self._board.standing(TargetOutcome.PENDING)):
+            await self._stage()
         for batch in batches(
             self._board.standing(TargetOutcome.STAGED),
             canary=order.region.canary,
@@ -52,9 +55,13 @@ class RegionWorkflow:
             if self._over():
                 break
             await self._deploy(batch)
+        if self._outcome() is RegionOutcome.SUCCEEDED:
+            await self._hooks.run("region", "after", self._board.standing(TargetOutcome.SUCCEEDED))
         outcome = self._outcome()
         if outcome is RegionOutcome.SUCCEEDED:
             await self._prune()
+        elif outcome is RegionOutcome.FAILED:
+            await self._hooks.run_and_log("region", "on_failure", self._board.standing(TargetOutcome.FAILED))
         await self._close(outcome)
         return self._report(outcome)
 
@@ -95,19 +102,36 @@ class RegionWorkflow:
         async def one(target: TargetPlan) -> None:
             if self._board.stopping:
                 return
-            self._board.note(target.name, outcome=TargetOutcome.ACTIVATING, touched=True)
-            if await self._board.step(TargetActivities.activate, self._board.order("activate", target)) is None:
-                return
-            health = await self._board.step(
-                TargetActivities.check_health, self._board.order("health", target, health=True)
+            if await self._hooks.run("target", "before", [target]):
+                self._board.note(target.name, outcome=TargetOutcome.ACTIVATING, touched=True)
+                if await self._exchange(target) and await self._hooks.run("target", "after", [target]):
+                    self._board.note(target.name, outcome=TargetOutcome.SUCCEEDED)
+            await self._hooks.run_and_log(
+                "target", "on_failure", self._board.standing(TargetOutcome.FAILED, among=[target])
             )
-            if health is not None and health.healthy:
-                self._board.note(target.name, outcome=TargetOutcome.SUCCEEDED)
-            elif health is not None:
-                self._board.fail(target.name, f"not healthy: {health.detail}")
 
-        await asyncio.gather(*(one(target) for target in batch))
+        if await self._hooks.run("batch", "before", batch):
+            await asyncio.gather(*(one(target) for target in batch))
+            await self._hooks.run("batch", "after", self._board.standing(TargetOutcome.SUCCEEDED, among=batch))
+        await self._hooks.run_and_log("batch", "on_failure", self._board.standing(TargetOutcome.FAILED, among=batch))
         self._say(f"{self._board.counted(TargetOutcome.SUCCEEDED)} of {len(self._order.region.targets)} targets done")
+
+    async def _exchange(self, target: TargetPlan) -> bool:
+        """Out of traffic, activated, healthy, back into traffic; what is not healthy stays out."""
+        board, behind_proxies = self._board, self._order.region.traffic is not None
+        if behind_proxies and await board.step(TargetActivities.drain, board.order("drain", target)) is None:
+            return False
+        if await board.step(TargetActivities.activate, board.order("activate", target)) is None:
+            return False
+        health = await board.step(TargetActivities.check_health, board.order("health", target, health=True))
+        if health is None:
+            return False
+        if not health.healthy:
+            board.fail(target.name, f"not healthy: {health.detail}")
+            return False
+        if not behind_proxies:
+            return True
+        return await board.step(TargetActivities.undrain, board.order("undrain", target)) is not None
 
     async def _prune(self) -> None:
         steps = tuple(self._board.order("prune", t) for t in self._board.standing(TargetOutcome.SUCCEEDED))

@@ -1,6 +1,7 @@
 """`RegionRollbackWorkflow`: takes the touched targets of one region back to what each ran before."""
 
 import asyncio
+from collections.abc import Sequence
 
 from temporalio import workflow
 
@@ -9,6 +10,7 @@ from fraisier.workflows.activities.targets import TargetActivities
 from fraisier.workflows.arithmetic import batches
 from fraisier.workflows.contracts import RegionOutcome, RegionReport, RollbackInput, TargetOutcome, TargetPlan
 from fraisier.workflows.details import region_details
+from fraisier.workflows.hooks import RegionHooks
 from fraisier.workflows.policy import EVENT
 from fraisier.workflows.steps import EventInput
 from fraisier.workflows.targets import TargetBoard
@@ -34,12 +36,16 @@ class RegionRollbackWorkflow:
             rollout_id=order.rollout_id, release=order.release, region=region, generation=order.generation
         )
 
+        self._hooks = RegionHooks(order.region.hooks, self._board)
+
     @workflow.run
     async def run(self, order: RollbackInput) -> RegionReport:
         """The rollback's story."""
         for batch in batches(self._targets, canary=0, max_parallel=order.region.max_parallel):
             self._say(f"taking back {self._board.names(batch)}")
             await asyncio.gather(*(self._take_back(target) for target in batch))
+            await self._hooks.run_and_log("batch", "on_rollback", self._back(batch))
+        await self._hooks.run_and_log("region", "on_rollback", self._back(self._targets))
         failed = self._board.counted(TargetOutcome.FAILED)
         outcome = RegionOutcome.ROLLBACK_FAILED if failed else RegionOutcome.ROLLED_BACK
         self._say(outcome.value)
@@ -53,6 +59,10 @@ class RegionRollbackWorkflow:
 
     async def _take_back(self, target: TargetPlan) -> None:
         previous = self._order.previous.get(target.name)
+        behind_proxies = self._order.region.traffic is not None
+        if behind_proxies:
+            # A proxy that cannot be asked must not keep the target on a release that is worse.
+            await self._board.step(TargetActivities.drain, self._board.order("drain", target), needed=False)
         done = await self._board.step(TargetActivities.rollback, self._board.order("rollback", target, to=previous))
         if done is None:
             return
@@ -65,7 +75,15 @@ class RegionRollbackWorkflow:
             if not health.healthy:
                 self._board.fail(target.name, f"back on {previous.version}, but not healthy: {health.detail}")
                 return
+            undrain = self._board.order("undrain", target)
+            if behind_proxies and await self._board.step(TargetActivities.undrain, undrain) is None:
+                return
         self._board.note(target.name, outcome=TargetOutcome.ROLLED_BACK)
+        await self._hooks.run_and_log("target", "on_rollback", [target])
+
+    def _back(self, targets: Sequence[TargetPlan]) -> list[TargetPlan]:
+        back = self._board.standing(TargetOutcome.ROLLED_BACK)
+        return [target for target in targets if target in back]
 
     async def _announce(self, outcome: RegionOutcome) -> None:
         order = self._order

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
@@ -16,16 +15,13 @@ from fraisier.workflows.contracts import (
     RolloutResult,
     WavePlan,
 )
-from fraisier.workflows.controls import Controls, Interrupted
-from fraisier.workflows.crew import Crew
-from fraisier.workflows.details import rollout_details
-from fraisier.workflows.evidence import Evidence
+from fraisier.workflows.controls import Interrupted
 from fraisier.workflows.failures import describe, was_refused, with_left
-from fraisier.workflows.rollout_state import RolloutState
-from fraisier.workflows.search import tell_state
-from fraisier.workflows.status import RolloutStatus
+from fraisier.workflows.gatekeeper import Gatekeeper
+from fraisier.workflows.policy import UNREACHABLE_AFTER_S
+from fraisier.workflows.rollout_desk import RolloutDesk
 from fraisier.workflows.steps import Verdict
-from fraisier.workflows.verbs import Verb, VerbRequest, read_request
+from fraisier.workflows.verbs import Verb, VerbRequest
 
 
 class RolloutFailed(Exception):
@@ -37,24 +33,14 @@ class RolloutFailed(Exception):
 
 
 @workflow.defn
-class RolloutWorkflow:
-    """One rollout. Its ID is ``rollout:<service>``, so at most one is open for a service.
-
-    Signals, each with an empty payload or ``{"by", "reason", "id"}``: ``pause``, ``resume``, ``rollback``, ``retry``,
-    ``skip``, ``cancel``. The update ``verb`` does the same and refuses at once what makes no sense now. The query
-    ``status`` answers a `RolloutStatus`.
-    """
+class RolloutWorkflow(RolloutDesk):
+    """One rollout. Its ID is ``rollout:<service>``, so at most one is open for a service. The desk takes its verbs."""
 
     @workflow.init
     def __init__(self, order: RolloutInput) -> None:
         """Set everything up before any signal can arrive."""
-        self._order = order
-        self._plan = order.plan
-        self._state = RolloutState(order, workflow.now())
-        self._controls = Controls()
-        self._evidence = Evidence(order, self._state, self._controls)
-        self._crew = Crew(order, self._state, self._controls, on_change=self._show)
-        self._verbs = 0
+        super().__init__(order)
+        self._gatekeeper = Gatekeeper(order, self._state, self._controls, self._evidence)
 
     @workflow.run
     async def run(self, order: RolloutInput) -> RolloutResult:
@@ -81,69 +67,6 @@ class RolloutWorkflow:
                 raise
         return await self._controls.to_the_end(self._close())
 
-    # -- verbs ---------------------------------------------------------------------------------------------
-
-    @workflow.signal
-    async def pause(self, payload: Any = None) -> None:
-        """Start nothing new: no batch, no region, no gate; running steps end as they are."""
-        await self._obey(Verb.PAUSE, read_request(payload))
-
-    @workflow.signal
-    async def resume(self, payload: Any = None) -> None:
-        """Go on after a pause."""
-        await self._obey(Verb.RESUME, read_request(payload))
-
-    @workflow.signal
-    async def rollback(self, payload: Any = None) -> None:
-        """Take every touched region back, last wave first."""
-        await self._obey(Verb.ROLLBACK, read_request(payload))
-
-    @workflow.signal
-    async def retry(self, payload: Any = None) -> None:
-        """Try what failed once more."""
-        await self._obey(Verb.RETRY, read_request(payload))
-
-    @workflow.signal
-    async def skip(self, payload: Any = None) -> None:
-        """Go on without what failed."""
-        await self._obey(Verb.SKIP, read_request(payload))
-
-    @workflow.signal
-    async def cancel(self, payload: Any = None) -> None:
-        """End now and leave everything as it is."""
-        await self._obey(Verb.CANCEL, read_request(payload))
-
-    @workflow.update
-    async def verb(self, verb: Verb, request: VerbRequest) -> RolloutStatus:
-        """Send a verb and get the status after it."""
-        await self._obey(verb, request)
-        return self.status()
-
-    @verb.validator
-    def _may(self, verb: Verb, request: VerbRequest) -> None:
-        refusal = self._controls.refusal(verb)
-        if refusal and not self._controls.repeated(request):
-            raise ValueError(refusal)
-
-    @workflow.query
-    def status(self) -> RolloutStatus:
-        """Where the rollout is and what it waits for."""
-        return self._state.status(paused=self._controls.paused)
-
-    async def _obey(self, verb: Verb, request: VerbRequest) -> None:
-        if self._controls.repeated(request):
-            return
-        refusal = self._controls.refusal(verb)
-        if refusal:
-            workflow.logger.warning("%s was ignored: %s", verb.value, refusal)
-            return
-        self._controls.apply(verb, request)
-        self._verbs += 1
-        number = self._verbs
-        self._show()
-        await self._crew.pass_on(verb)
-        await self._evidence.announce_verb(verb, request, number)
-
     # -- forward -------------------------------------------------------------------------------------------
 
     async def _forward(self) -> None:
@@ -159,7 +82,8 @@ class RolloutWorkflow:
 
     async def _preflight(self) -> None:
         targets = sum(len(region.targets) for region in self._plan.regions.values())
-        self._go(RolloutPhase.PREFLIGHT, f"the preflight of {targets} targets; an unreachable one is tried for a while")
+        patience = f"one that does not answer is tried for {UNREACHABLE_AFTER_S:.0f} s"
+        self._go(RolloutPhase.PREFLIGHT, f"the preflight of {targets} targets; {patience}")
         await self._crew.preflight()
         for name, unfit in self._state.unfit.items():
             if region_failed(len(unfit), self._plan.regions[name].tolerance):
@@ -201,12 +125,13 @@ class RolloutWorkflow:
         self._state.wave(wave.number, "gate")
         for gate in self._plan.gates:
             while True:
-                self._state.gate(wave.number, gate.name)
-                self._go(RolloutPhase.GATE, f"gate {gate.name}: {gate.event} of wave {wave.number}")
-                report = await self._evidence.ask_gate(wave, gate)
-                self._state.gate(wave.number, gate.name, report.verdict.value, report.detail)
+                self._state.gate(wave.number, gate)
+                self._go(RolloutPhase.GATE, self._gatekeeper.open(wave, gate))
+                report = await self._gatekeeper.ask(wave, gate)
+                self._state.gate(wave.number, gate, report)
                 failed = report.verdict is Verdict.FAIL
-                if report.verdict is Verdict.PASS or (failed and self._plan.on_failure is OnFailure.CONTINUE):
+                passed = report.verdict is Verdict.PASS or gate.dry_run
+                if passed or (failed and self._plan.on_failure is OnFailure.CONTINUE):
                     break
                 reason = f"gate {gate.name} after wave {wave.number}: {report.verdict.value}: {report.detail}"
                 decision = await self._after_failure(wave, reason, wave.regions if failed else ())
@@ -286,15 +211,3 @@ class RolloutWorkflow:
         if not touched:
             return []
         return await self._crew.take_back(touched, await self._evidence.mint("rollback"), reason)
-
-    def _end(self, phase: RolloutPhase, reason: str = "") -> None:
-        self._go(phase, reason=reason)
-
-    def _go(self, phase: RolloutPhase, waiting_for: str = "", reason: str | None = None) -> None:
-        self._state.enter(phase, waiting_for=waiting_for, reason=reason)
-        self._show()
-
-    def _show(self) -> None:
-        status = self.status()
-        workflow.set_current_details(rollout_details(status))
-        tell_state("paused" if status.paused else status.phase.value)

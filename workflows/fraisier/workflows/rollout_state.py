@@ -4,8 +4,11 @@ from datetime import datetime
 from typing import Any
 
 from fraisier.providers.models import ReleaseRef
+from fraisier.workflows.approvals import Ballot
 from fraisier.workflows.contracts import RegionReport, RolloutInput, RolloutPhase, Undo, WavePlan
+from fraisier.workflows.gate_plans import GatePlan
 from fraisier.workflows.status import GateStatus, RegionStatus, RolloutStatus, WaveStatus
+from fraisier.workflows.steps import GateReport
 
 _NOT_FORWARD = (RolloutPhase.ROLLING_BACK, RolloutPhase.FAILED, RolloutPhase.CANCELLED)
 
@@ -70,9 +73,28 @@ class RolloutState:
         """Note how a wave stands."""
         self._waves[number] = state
 
-    def gate(self, wave: int, name: str, verdict: str = "", detail: str = "") -> None:
-        """Note how a gate stands."""
-        self._gates[wave, name] = GateStatus(wave=wave, name=name, verdict=verdict, detail=detail)
+    def gate(self, wave: int, gate: GatePlan, report: GateReport | None = None) -> None:
+        """Note how a gate stands: open, or with its report."""
+        told = GateStatus(wave=wave, name=gate.name, dry_run=gate.dry_run)
+        if report is not None:
+            told = told.model_copy(
+                update={"verdict": report.verdict.value, "detail": report.detail, "measured": report.measured}
+            )
+        self._gates[wave, gate.name] = told
+
+    def vote(self, ballot: Ballot) -> None:
+        """Note the votes on an open gate."""
+        open_gate = self._gates[ballot.wave, ballot.gate]
+        self._gates[ballot.wave, ballot.gate] = open_gate.model_copy(update={"detail": ballot.seen})
+        self._status["waiting_for"] = f"gate {ballot.gate} of wave {ballot.wave}: {ballot.waiting_for}"
+
+    def waits(self, name: str, why: str) -> None:
+        """Note what keeps a region from starting; empty when nothing does."""
+        self._regions[name] = self._regions[name].model_copy(update={"waiting_for": why})
+
+    def waits_for(self, name: str) -> str:
+        """What keeps a region from starting."""
+        return self._regions[name].waiting_for
 
     def ended_regions(self) -> dict[str, str]:
         """The state of every region that was started."""
@@ -104,6 +126,8 @@ class RolloutState:
     def status(self, *, paused: bool) -> RolloutStatus:
         """All of it, for people."""
         plan = self._order.plan
+        closed = [f"{one.name} to be let start: {one.waiting_for}" for one in self._regions.values() if one.waiting_for]
+        told = self._status | ({"waiting_for": "; ".join(closed)} if closed else {})
         return RolloutStatus(
             rollout_id=self._order.rollout_id,
             service=plan.service,
@@ -114,7 +138,7 @@ class RolloutState:
             paused=paused,
             waves=tuple(self._wave_status(wave) for wave in plan.waves),
             gates=tuple(self._gates.values()),
-            **self._status,
+            **told,
         )
 
     def _wave_status(self, wave: WavePlan) -> WaveStatus:

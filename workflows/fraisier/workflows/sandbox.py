@@ -6,6 +6,7 @@ PASSED_THROUGH = (
     "fraisier.providers",
     "fraisier.workflows.activities",
     "fraisier.workflows.contracts",
+    "fraisier.workflows.gate_plans",
     "fraisier.workflows.policy",
     "fraisier.workflows.ports",
     "fraisier.workflows.status",

@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+from pydantic import Field
+
 from fraisier.providers.models import Model
 from fraisier.workflows.contracts import RolloutPhase
 
@@ -13,12 +15,14 @@ class RegionStatus(Model):
         state: ``waiting``, ``running``, or how it ended.
         targets: how many it has.
         error: the first thing that went wrong.
+        waiting_for: what keeps it from starting, and until when: no window, or a freeze.
     """
 
     name: str
     state: str = "waiting"
     targets: int = 0
     error: str = ""
+    waiting_for: str = ""
 
 
 class WaveStatus(Model):
@@ -30,12 +34,20 @@ class WaveStatus(Model):
 
 
 class GateStatus(Model):
-    """A gate that was asked. `verdict` is empty while it is open."""
+    """A gate that was asked.
+
+    Attributes:
+        verdict: empty while it is open.
+        measured: the measurement that decided, by name.
+        dry_run: its verdict decides nothing.
+    """
 
     wave: int
     name: str
     verdict: str = ""
     detail: str = ""
+    measured: dict[str, float | int | str] = Field(default_factory=dict)
+    dry_run: bool = False
 
 
 class RolloutStatus(Model):

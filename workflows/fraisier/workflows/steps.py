@@ -1,12 +1,16 @@
 """What goes in and out of the activities."""
 
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
 from pydantic import Field
 
+from fraisier.providers.hooks import Hook
 from fraisier.providers.models import HealthCheck, Model, ReleaseRef, Step, TargetState
-from fraisier.workflows.contracts import GatePlan, RegionPlan, ReleasePlan, TargetPlan
+from fraisier.providers.traffic.models import Traffic
+from fraisier.workflows.contracts import RegionPlan, ReleasePlan, TargetPlan
+from fraisier.workflows.gate_plans import GatePlan
 
 
 class StepInput(Model):
@@ -16,7 +20,27 @@ class StepInput(Model):
     target: TargetPlan
     release: ReleasePlan
     health: HealthCheck | None = None
+    traffic: Traffic | None = None
     to: ReleaseRef | None = None
+
+
+class HookInput(Model):
+    """One hook.
+
+    Attributes:
+        target: where it runs, when it runs on a host, and whose name it is given.
+    """
+
+    step: Step
+    target: TargetPlan
+    version: str
+    hook: Hook
+
+
+class HookReport(Model):
+    """What a hook wrote: the end of it, at most 4 KB."""
+
+    output: str
 
 
 class PreflightInput(Model):
@@ -145,8 +169,66 @@ class GateReport(Model):
     Attributes:
         detail: for people: what was seen and what was missing.
         evidence: the sequences of the events that decided, at most 100.
+        measured: the last measurement, by name, or by region and name.
     """
 
     verdict: Verdict
     detail: str
     evidence: tuple[int, ...] = ()
+    measured: dict[str, float | int | str] = Field(default_factory=dict)
+
+
+class MeasureInput(Model):
+    """A measuring gate, asked about one wave.
+
+    Attributes:
+        regions: the wave's regions.
+        after: the metrics stream's last sequence when the wave started; only later events count.
+        seconds_left: until the gate is inconclusive; a pause does not count.
+    """
+
+    gate: GatePlan
+    rollout_id: str
+    service: str
+    version: str
+    digest: str
+    regions: tuple[str, ...]
+    after: int = 0
+    seconds_left: float
+
+
+class Reading(Model):
+    """What one measurement saw.
+
+    Attributes:
+        of: the region that it is about; empty when it is about all.
+        values: what conditions may name.
+        shown: which of them people are shown.
+    """
+
+    of: str = ""
+    values: dict[str, Any]
+    shown: tuple[str, ...]
+
+
+class OpeningInput(Model):
+    """A region that would start now.
+
+    Attributes:
+        at: the workflow's now.
+    """
+
+    region: RegionPlan
+    at: datetime
+
+
+class Opening(Model):
+    """Whether a region may start.
+
+    Attributes:
+        until: when it may; None when it may now, and when it never will.
+        why: what keeps it, and until when, for people; empty when it may start.
+    """
+
+    until: datetime | None = None
+    why: str = ""

@@ -6,14 +6,13 @@ from typing import Any
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
+from fraisier.providers.hooks import Hook
 from fraisier.providers.models import FencingToken, ReleaseRef, Step
+from fraisier.workflows.activities.targets import TargetActivities
 from fraisier.workflows.contracts import RegionPlan, ReleasePlan, TargetOutcome, TargetPlan, TargetReport
 from fraisier.workflows.failures import describe, was_cancelled
 from fraisier.workflows.policy import STEP
-from fraisier.workflows.steps import StepInput
-
-ORDINALS = {"stage": 1, "activate": 2, "health": 3, "prune": 4, "rollback": 1, "verify": 2}
-"""A step's place in its generation, the middle part of the fencing token."""
+from fraisier.workflows.steps import HookInput, StepInput
 
 
 class TargetBoard:
@@ -34,6 +33,7 @@ class TargetBoard:
         # A dict for its order: a set's differs from replay to replay, and commands follow it.
         self._running: dict[Any, None] = {}
         self._reports = {target.name: TargetReport(target=target.name) for target in region.targets}
+        self._ordinals: dict[str, int] = {}
         self._stopping = False
 
     @property
@@ -49,6 +49,13 @@ class TargetBoard:
         """Count a target as failed."""
         self.note(target, outcome=TargetOutcome.FAILED, error=error)
 
+    def fail_or_stop(self, target: str, error: str) -> None:
+        """Count a target as failed, unless its steps were asked to end."""
+        if self._stopping:
+            self.note(target, outcome=TargetOutcome.STOPPED)
+        else:
+            self.fail(target, error)
+
     def reports(self) -> tuple[TargetReport, ...]:
         """How every target stands, in the plan's order."""
         return tuple(self._reports.values())
@@ -57,9 +64,10 @@ class TargetBoard:
         """How many targets stand so."""
         return sum(report.outcome in outcomes for report in self._reports.values())
 
-    def standing(self, *outcomes: TargetOutcome) -> list[TargetPlan]:
-        """The targets that stand so, in the plan's order."""
-        return [target for target in self._region.targets if self._reports[target.name].outcome in outcomes]
+    def standing(self, *outcomes: TargetOutcome, among: Iterable[TargetPlan] | None = None) -> list[TargetPlan]:
+        """The targets that stand so: of all, in the plan's order, or of those that are given, in theirs."""
+        asked = self._region.targets if among is None else among
+        return [target for target in asked if self._reports[target.name].outcome in outcomes]
 
     def stop(self) -> None:
         """Let no step start any more, and ask the running ones to end."""
@@ -69,40 +77,66 @@ class TargetBoard:
 
     def order(self, name: str, target: TargetPlan, *, to: ReleaseRef | None = None, health: bool = False) -> StepInput:
         """The input of a step on a target."""
-        token = FencingToken(generation=self._generation, ordinal=ORDINALS[name], attempt=0)
-        step = Step(
+        step = self._next_step(name, target)
+        check = self._region.health if health else None
+        traffic = self._region.traffic if name in ("drain", "undrain") else None
+        return StepInput(step=step, target=target, release=self._release, health=check, traffic=traffic, to=to)
+
+    async def step(self, activity: Any, order: StepInput, *, needed: bool = True) -> Any:
+        """Run a step and return its result, or None after the target was noted as failed or stopped.
+
+        Args:
+            activity: the step's activity.
+            order: its input, see `order`.
+            needed: False for a step whose failure is only logged.
+        """
+        target = order.target.name
+        if self._stopping:
+            return None
+        try:
+            return await self._run(
+                activity, order, summary=f"{order.step.name} {target} → {(order.to or order.release).version}"
+            )
+        except ActivityError as error:
+            if self.stopping and was_cancelled(error):
+                self.note(target, outcome=TargetOutcome.STOPPED)
+            elif not needed:
+                workflow.logger.warning("%s: %s failed: %s", target, order.step.name, describe(error))
+            else:
+                self.fail(target, describe(error))
+            return None
+
+    async def hook(self, name: str, target: TargetPlan, hook: Hook) -> str:
+        """Run a hook at a target or for it; what went wrong, or nothing."""
+        if self._stopping:
+            return "it was asked to end"
+        step = self._next_step(f"hook-{name}", target)
+        order = HookInput(step=step, target=target, version=self._release.version, hook=hook)
+        try:
+            await self._run(TargetActivities.run_hook, order, summary=f"{name} {target.name}: {hook.run[0]}")
+        except ActivityError as error:
+            return describe(error)
+        return ""
+
+    async def _run(self, activity: Any, order: StepInput | HookInput, *, summary: str) -> Any:
+        handle = workflow.start_activity_method(activity, order, summary=summary, **STEP)
+        self._running[handle] = None
+        try:
+            return await handle
+        finally:
+            self._running.pop(handle, None)
+
+    def _next_step(self, name: str, target: TargetPlan) -> Step:
+        """A step whose token is higher than that of every step before it at this target."""
+        ordinal = self._ordinals[target.name] = self._ordinals.get(target.name, 0) + 1
+        return Step(
             rollout_id=self._rollout_id,
             service=self._release.service,
             region=self._region.name,
             target=target.name,
             name=name,
-            token=token,
+            token=FencingToken(generation=self._generation, ordinal=ordinal, attempt=0),
         )
-        check = self._region.health if health else None
-        return StepInput(step=step, target=target, release=self._release, health=check, to=to)
-
-    async def step(self, activity: Any, order: StepInput) -> Any:
-        """Run a step and return its result, or None after the target was noted as failed or stopped."""
-        target = order.target.name
-        if self._stopping:
-            return None
-        handle = workflow.start_activity_method(
-            activity,
-            order,
-            summary=f"{order.step.name} {target} → {(order.to or order.release).version}",
-            **STEP,
-        )
-        self._running[handle] = None
-        try:
-            return await handle
-        except ActivityError as error:
-            if self.stopping and was_cancelled(error):
-                self.note(target, outcome=TargetOutcome.STOPPED)
-            else:
-                self.fail(target, describe(error))
-            return None
-        finally:
-            self._running.pop(handle, None)
 
     def names(self, targets: Iterable[TargetPlan]) -> str:
         """Names for people."""

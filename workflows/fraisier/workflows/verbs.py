@@ -18,6 +18,12 @@ class Verb(str, Enum):
     RETRY = "retry"
     SKIP = "skip"
     CANCEL = "cancel"
+    APPROVE = "approve"
+    REJECT = "reject"
+
+
+VOTES = (Verb.APPROVE, Verb.REJECT)
+"""The verbs that answer a gate which asks people."""
 
 
 class VerbRequest(Model):

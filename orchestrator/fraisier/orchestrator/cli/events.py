@@ -1,4 +1,4 @@
-"""``fraisier events tail | serve``."""
+"""``fraisier events tail | serve | install``."""
 
 import os
 from typing import Annotated
@@ -47,6 +47,36 @@ def serve(
     """
     os.environ.setdefault("FRAISIER_LOG_LEVEL", "INFO")
     run(_serve(address, port))
+
+
+@app.command()
+def install(
+    durable: Annotated[
+        list[str] | None, typer.Option(help="A registry's name, whose consumers are made; repeatable.")
+    ] = None,
+) -> None:
+    """Make streams, buckets and consumers at the NATS server, or bring them up to date, for users who may not.
+
+    Elsewhere nobody needs it: whoever may make what is missing does so. The consumers of `fraisier events serve` are
+    always among them.
+
+    Example: [bold]fraisier events install --durable pager[/bold]
+    """
+    run(_install(durable or []))
+
+
+async def _install(durables: list[str]) -> None:
+    from fraisier.nats import NatsEventBus  # noqa: PLC0415
+    from fraisier.nats import install as make  # noqa: PLC0415
+    from fraisier.orchestrator.connections import connect_nats  # noqa: PLC0415
+    from fraisier.orchestrator.serve import DURABLE  # noqa: PLC0415
+
+    client, config = await connect_nats()
+    try:
+        await make(NatsEventBus(client, config.streams), (DURABLE, *durables))
+    finally:
+        await client.disconnect()
+    typer.echo(f"installed, with {config.streams.replicas} replica(s); registries: {', '.join((DURABLE, *durables))}")
 
 
 async def _serve(address: str, port: int) -> None:

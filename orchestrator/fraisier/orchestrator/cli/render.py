@@ -18,6 +18,8 @@ COLOURS = {
     "gate_inconclusive": "yellow",
     "rolled_back": "yellow",
     "rollback_requested": "yellow",
+    "approved": "green",
+    "rejected": "red",
 }
 WORDS = {
     "deployment.triggered": "rollout of {service} {version} starts",
@@ -33,6 +35,8 @@ WORDS = {
     "deployment.cancel_requested": "cancel was asked for by {by}: {reason}",
     "deployment.retry_requested": "retry was asked for by {by}: {reason}",
     "deployment.skip_requested": "skip was asked for by {by}: {reason}",
+    "deployment.approved": "gate {gate} after wave {wave} was approved by {by}: {reason}",
+    "deployment.rejected": "gate {gate} after wave {wave} was rejected by {by}: {reason}",
     "deployment.paused": "paused by {by}: {reason}",
     "deployment.resumed": "resumed by {by}: {reason}",
     "deployment.cancelled": "cancelled: {reason}",
@@ -88,7 +92,7 @@ def print_status(console: Console, status: RolloutStatus) -> None:
         console.print(f"waiting for {escape(status.waiting_for)}")
     if status.reason:
         console.print(f"why: {escape(status.reason)}")
-    table = Table("wave", "region", "targets", "state", "error")
+    table = Table("wave", "region", "targets", "state", "why")
     for wave in status.waves:
         for region in wave.regions:
             table.add_row(
@@ -96,11 +100,12 @@ def print_status(console: Console, status: RolloutStatus) -> None:
                 region.name,
                 str(region.targets),
                 region.state.replace("_", " "),
-                escape(region.error),
+                escape(region.waiting_for or region.error),
             )
     console.print(table)
     for gate in status.gates:
-        console.print(f"gate {gate.name} after wave {gate.wave}: {gate.verdict or 'open'} {escape(gate.detail)}")
+        verdict = (gate.verdict or "open") + (" (dry run)" if gate.dry_run else "")
+        console.print(f"gate {gate.name} after wave {gate.wave}: {verdict} {escape(gate.detail)}")
 
 
 def final_sentence(status: RolloutStatus) -> str:

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
@@ -66,6 +67,7 @@ def _explained(error: Exception) -> tuple[str, ExitCode] | None:
 
     from fraisier.nats import EventError  # noqa: PLC0415
     from fraisier.nats.config import ConfigInvalid  # noqa: PLC0415
+    from fraisier.orchestrator.launcher import fraisier_home  # noqa: PLC0415
     from fraisier.orchestrator.launcher.errors import LauncherError  # noqa: PLC0415
     from fraisier.orchestrator.stack.errors import StackError  # noqa: PLC0415
     from fraisier.workflows.manifest.errors import ManifestInvalid  # noqa: PLC0415
@@ -76,6 +78,17 @@ def _explained(error: Exception) -> tuple[str, ExitCode] | None:
         return f"Temporal answered: {error}. Is a worker running (fraisier doctor)?", ExitCode.UNREACHABLE
     if isinstance(error, ConnectionError):
         return str(error), ExitCode.UNREACHABLE
+    if isinstance(error, OSError) and _of_home(error):
+        why = f"FRAISIER_HOME={fraisier_home()} cannot be used: {error.strerror}: {error.filename}"
+        return f"{why}. Set it to a folder that you may write to", ExitCode.INVALID
     if isinstance(error, EventError | LauncherError | StackError) and not isinstance(error, ValidationError):
         return str(error), ExitCode.FAILED
     return None
+
+
+def _of_home(error: OSError) -> bool:
+    """Whether it is about Fraisier's home folder, what is in it, or what it is in."""
+    from fraisier.orchestrator.launcher import fraisier_home  # noqa: PLC0415
+
+    home, path = fraisier_home(), Path(str(error.filename or ""))
+    return error.filename is not None and (path.is_relative_to(home) or home.is_relative_to(path))

@@ -1,4 +1,4 @@
-"""The verbs: ``fraisier rollback``, ``pause``, ``resume``, ``retry``, ``skip``, ``cancel``."""
+"""The verbs: a command for each."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -18,6 +18,8 @@ VERBS = {
     "retry": "Try what failed once more.",
     "skip": "Go on without what failed.",
     "cancel": "End the rollout now and leave everything as it is.",
+    "approve": "Vote for the gate that waits for approval; --by is one of its approvers.",
+    "reject": "Vote against the gate that waits for approval: it fails.",
 }
 
 

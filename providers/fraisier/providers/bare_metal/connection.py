@@ -2,7 +2,8 @@
 
 import asyncio
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import asyncssh
 import httpcore
 
-from fraisier.providers.bare_metal.options import BareMetalOptions
 from fraisier.providers.errors import AuthenticationFailed, CommandUnknown, ConnectFailed, HostKeyRejected
+from fraisier.providers.local_command import Heard
+from fraisier.providers.ssh_options import SshOptions
 
 CIPHERS = (
     "aes128-gcm@openssh.com",
@@ -53,7 +55,7 @@ class HostConnection:
         target: the target's name, for errors.
     """
 
-    def __init__(self, options: BareMetalOptions, *, target: str) -> None:
+    def __init__(self, options: SshOptions, *, target: str) -> None:
         self._options = options
         self._target = target
         self._ssh: asyncssh.SSHClientConnection | None = None
@@ -87,7 +89,14 @@ class HostConnection:
             ssh.abort()
 
     async def run(
-        self, command: str, *, name: str, timeout_s: float, payload: Path | None = None, cue: bytes = b""
+        self,
+        command: str,
+        *,
+        name: str,
+        timeout_s: float,
+        payload: Path | None = None,
+        cue: bytes = b"",
+        heard: Heard | None = None,
     ) -> Completed:
         """Run a command on the host to its end.
 
@@ -97,6 +106,7 @@ class HostConnection:
             timeout_s: how long it may take, in seconds.
             payload: a file for its stdin, sent once it has printed `cue`.
             cue: the line that asks for the payload.
+            heard: hears the end of its error output while it runs.
 
         Raises:
             ConnectFailed: it could not be started.
@@ -110,7 +120,7 @@ class HostConnection:
                 f"{self._target}: {name} could not be started: {_said(error)}", target=self._target, step=name
             ) from error
         try:
-            return await asyncio.wait_for(self._follow(process, name, payload, cue), timeout_s)
+            return await asyncio.wait_for(self._follow(process, name, payload, cue, heard), timeout_s)
         except (asyncio.TimeoutError, TimeoutError) as error:
             raise self._unknown(name, f"did not end within {timeout_s:.0f} s") from error
         except (asyncssh.Error, OSError) as error:
@@ -119,11 +129,16 @@ class HostConnection:
             process.close()
 
     async def _follow(
-        self, process: asyncssh.SSHClientProcess[bytes], name: str, payload: Path | None, cue: bytes
+        self,
+        process: asyncssh.SSHClientProcess[bytes],
+        name: str,
+        payload: Path | None,
+        cue: bytes,
+        heard: Heard | None,
     ) -> Completed:
         output, tail = bytearray(), bytearray()
         cued = asyncio.Event()
-        reading = asyncio.gather(_read_start(process, output, cue, cued), _read_tail(process, tail))
+        reading = asyncio.gather(_read_start(process, output, cue, cued), _read_tail(process, tail, heard))
         try:
             if payload is not None:
                 await cued.wait()
@@ -147,14 +162,23 @@ class HostConnection:
             ConnectFailed: there is no connection to the host.
         """
         ssh = await self.open()
-        try:
+        with self._dialled(f"{host}:{port}", "AllowTcpForwarding or PermitOpen"):
             return await ssh.open_connection(host, port)
+
+    async def dial_socket(self, path: str) -> tuple[asyncssh.SSHReader[bytes], asyncssh.SSHWriter[bytes]]:
+        """Open a unix socket of the host; raises as `dial`."""
+        ssh = await self.open()
+        with self._dialled(path, "AllowStreamLocalForwarding"):
+            return await ssh.open_unix_connection(path)
+
+    @contextmanager
+    def _dialled(self, address: str, setting: str) -> Iterator[None]:
+        try:
+            yield
         except asyncssh.ChannelOpenError as error:
             if error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
-                raise httpcore.ConnectError(
-                    f"the host's sshd forbids it: allow {host}:{port} with AllowTcpForwarding or PermitOpen"
-                ) from error
-            raise httpcore.ConnectError(f"nothing accepts connections at {host}:{port}") from error
+                raise httpcore.ConnectError(f"the host's sshd forbids it: allow {address} with {setting}") from error
+            raise httpcore.ConnectError(f"nothing accepts connections at {address}") from error
         except (asyncssh.Error, OSError) as error:
             raise ConnectFailed(f"{self._target}: {_said(error)}", target=self._target) from error
 
@@ -248,10 +272,12 @@ async def _read_start(
         cued.set()
 
 
-async def _read_tail(process: asyncssh.SSHClientProcess[bytes], into: bytearray) -> None:
+async def _read_tail(process: asyncssh.SSHClientProcess[bytes], into: bytearray, heard: Heard | None) -> None:
     while part := await process.stderr.read(CHUNK):
         into += part
         del into[:-TAIL_LIMIT]
+        if heard is not None:
+            heard(into.decode(errors="replace").strip())
 
 
 def _said(error: BaseException) -> str:

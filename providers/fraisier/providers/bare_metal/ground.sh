@@ -5,7 +5,8 @@
 # its successor, and a repeated step returns what the first one recorded. It runs to its end without its connection.
 #
 # Under the root:   releases/<version>-<digest>/   current -> releases/<version>-<digest>
-#   .fraisier/      lock, holder, token, steps/<step>, releases/<name>, effects, unsettled, incoming/<pid>, service.log
+#   .fraisier/      lock, hooks.lock, holder, token, steps/<step>, releases/<name>, commands/<name>.start and .stop,
+#                   effects, unsettled, incoming/<pid>, service.log, hook.log
 #
 # Answers are lines that begin with "fraisier ". Refusals are answers too, with the exit status: 64 no such step, 65 wrong digest, 66 no such release, 69 a tool is
 # missing, 73 the lock is held, 75 stale token, 78 something is in the way; any other is that of the command that failed.
@@ -15,7 +16,7 @@ umask 022
 LC_ALL=C
 export LC_ALL
 
-unit='' sudo=no start='' stop='' release='' box=''
+unit='' sudo=no start='' stop='' hook='' release='' box=''
 verb=$1
 shift
 for pair; do
@@ -35,6 +36,7 @@ for pair; do
     sudo=*) sudo=$value ;;
     start=*) start=$value ;;
     stop=*) stop=$value ;;
+    hook=*) hook=$value ;;
     lock_wait=*) lock_wait=$value ;;
     time_limit=*) time_limit=$value ;;
   esac
@@ -74,22 +76,29 @@ write_file() {
 
 # --- the lock: the kernel's, so that it cannot outlive its holder ---------------------------------------------------
 
+# try_lock DESCRIPTOR
 try_lock() {
-  if has flock; then flock -n 9
-  elif has perl; then perl -e 'open(my $lock, ">&=", 9) or exit 1; exit(flock($lock, 2 | 4) ? 0 : 1)'
-  elif has python3; then python3 -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)' 2>/dev/null
+  if has flock; then flock -n "$1"
+  elif has perl; then perl -e 'open(my $lock, ">&=", $ARGV[0]) or exit 1; exit(flock($lock, 2 | 4) ? 0 : 1)' "$1"
+  elif has python3; then
+    python3 -c 'import fcntl, sys; fcntl.flock(int(sys.argv[1]), fcntl.LOCK_EX | fcntl.LOCK_NB)' "$1" 2>/dev/null
   else refuse 69 'this host has none of flock, perl and python3, one of which must take the lock: install one'
   fi
 }
 
-lock() {
-  exec 9>>"$state/lock"
+# wait_for_lock DESCRIPTOR
+wait_for_lock() {
   waited=0
-  until try_lock; do
+  until try_lock "$1"; do
     [ "$waited" -lt "$lock_wait" ] || refuse 73 "another step holds the lock: $(cat "$state/holder" 2>/dev/null)"
     sleep 1
     waited=$((waited + 1))
   done
+}
+
+lock() {
+  exec 9>>"$state/lock"
+  wait_for_lock 9
   printf '%s, process %s\n' "$step" "$$" >"$state/holder"
 }
 
@@ -100,7 +109,7 @@ unlock() { exec 9>&-; }
 prepare() {
   mkdir -p "$root/releases"
   [ -d "$state" ] || mkdir -m 700 "$state" 2>/dev/null || [ -d "$state" ]
-  mkdir -p "$state/steps" "$state/releases" "$state/incoming"
+  mkdir -p "$state/steps" "$state/releases" "$state/commands" "$state/incoming"
 }
 
 fence() {

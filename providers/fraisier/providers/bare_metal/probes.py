@@ -33,7 +33,32 @@ def probe_of(connection: HostConnection, check: HealthCheck, *, version: str) ->
         tail = f": {(done.tail or done.output).strip()[-TAIL_SHOWN:]}" if done.exit_status else ""
         return Sighting(passed=done.exit_status == 0, detail=f"{argv[0]} ended with {done.exit_status}{tail}")
 
+    if check.systemd:
+        return _forgiving(_unit(connection, check))
     return _forgiving(http if check.http else tcp if check.tcp else command)
+
+
+def _unit(connection: HostConnection, check: HealthCheck) -> Probe:
+    """Looks whether a unit is active, and was not started again by systemd since the last look."""
+    argv = ["systemctl", "show", "--property=LoadState,ActiveState,SubState,NRestarts", check.systemd or ""]
+    restarts = ""
+
+    async def look() -> Sighting:
+        nonlocal restarts
+        done = await connection.run(quoted(argv), name="systemctl", timeout_s=check.timeout.total_seconds())
+        if done.exit_status != 0:
+            return Sighting(passed=False, detail=f"systemctl ended with {done.exit_status}: {done.tail[-TAIL_SHOWN:]}")
+        found = dict(line.split("=", 1) for line in done.output.splitlines() if "=" in line)
+        before, restarts = restarts or found.get("NRestarts", ""), found.get("NRestarts", "")
+        state, sub = found.get("ActiveState", "unknown"), found.get("SubState", "unknown")
+        if found.get("LoadState") != "loaded":
+            return Sighting(passed=False, detail=f"the unit {check.systemd} is {found.get('LoadState', 'unknown')}")
+        if restarts != before:
+            return Sighting(passed=False, detail=f"{check.systemd} died: systemd has started it {restarts} times again")
+        starting = state == "activating" and sub != "auto-restart"
+        return Sighting(passed=state == "active", answered=not starting, detail=f"{check.systemd} is {state} ({sub})")
+
+    return look
 
 
 def _forgiving(probe: Probe) -> Probe:

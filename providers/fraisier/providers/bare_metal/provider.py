@@ -20,6 +20,7 @@ from fraisier.providers.errors import (
     TargetBusy,
 )
 from fraisier.providers.lifecycle import LifecycleProvider
+from fraisier.providers.local_command import Heard
 from fraisier.providers.models import HealthCheck, HealthResult, Release, ReleaseRef, Step, StepResult, TargetState
 
 LOOK_TIMEOUT_S = 30.0
@@ -103,13 +104,20 @@ class BareMetalProvider(LifecycleProvider):
             step, release, check, probe=probe, tail=lambda: self._last_lines(step.service)
         )
 
-    async def drain(self, step: Step) -> StepResult:  # noqa: ARG002 (the protocol's argument)
-        """Do nothing: a host alone stands behind no proxy that is known here."""
-        return StepResult(changed=False, detail="no traffic driver")
+    async def fence(self, step: Step) -> None:
+        """Show the host the step's token."""
+        await self._run("fence", script.act("fence", self._options, step, None))
 
-    async def undrain(self, step: Step) -> StepResult:  # noqa: ARG002 (the protocol's argument)
-        """Do nothing, as `drain`."""
-        return StepResult(changed=False, detail="no traffic driver")
+    async def run_hook(self, step: Step, argv: tuple[str, ...], *, timeout_s: float, heard: Heard) -> str:
+        """Run a command in the service's folder; a lost connection neither ends nor doubles it."""
+        arguments = [
+            *script.act("hook", self._options, step, None),
+            f"hook={quoted(argv)}",
+            f"time_limit={max(1, round(timeout_s))}",
+        ]
+        patience = self._options.step_timeout.total_seconds()
+        done = await self._run("hook", arguments, timeout_s=timeout_s + patience, heard=heard)
+        return done.tail
 
     async def rollback(self, step: Step, to: ReleaseRef | None) -> StepResult:
         """Run a kept release again, or stop the service and remove `current` when nothing ran before."""
@@ -125,7 +133,13 @@ class BareMetalProvider(LifecycleProvider):
         return _result(await self._run(verb, script.act(verb, self._options, step, release)))
 
     async def _run(
-        self, verb: str, arguments: list[str], *, payload: Any = None, timeout_s: float | None = None
+        self,
+        verb: str,
+        arguments: list[str],
+        *,
+        payload: Any = None,
+        timeout_s: float | None = None,
+        heard: Heard | None = None,
     ) -> Completed:
         done = await self._connection.run(
             script.command_line(arguments),
@@ -133,6 +147,7 @@ class BareMetalProvider(LifecycleProvider):
             timeout_s=timeout_s or self._options.step_timeout.total_seconds(),
             payload=payload,
             cue=CUE,
+            heard=heard,
         )
         if dict(script.answers(done.output)).get("ended") != str(done.exit_status):
             raise CommandUnknown(

@@ -16,24 +16,51 @@ systemctl_() {
 }
 
 command_() {
+  [ -n "$1" ] || return 0
   (cd "$root" && limited sh -c "$1") >>"$state/service.log" 2>&1 </dev/null 9>&- && return 0
   status=$?
   tail -n 20 "$state/service.log" >&2
   return "$status"
 }
 
+# start_service NAME: out of that release, which `current` points to.
 start_service() {
   if [ -n "$unit" ]; then
     if systemctl is-failed --quiet "$unit"; then systemctl_ reset-failed "$unit"; fi
-    systemctl_ restart "$unit"
-  elif [ -n "$start" ]; then
-    command_ "$start"
+    systemctl_ restart "$unit" || {
+      failed=$?
+      journalctl --unit "$unit" --lines 20 --no-pager --output cat >&2 2>/dev/null || :
+      return "$failed"
+    }
+  else
+    command_ "$(command_of "$1" start)"
   fi
 }
 
+# stop_service OWN OTHER: with no unit, by what runs' own stop command, and where that fails by another one.
 stop_service() {
-  if [ -n "$unit" ]; then systemctl_ stop "$unit"
-  elif [ -n "$stop" ]; then command_ "$stop"
+  if [ -n "$unit" ]; then
+    systemctl_ stop "$unit"
+    return
+  fi
+  command_ "$1" || {
+    failed=$?
+    [ "$1" != "$2" ] && command_ "$2" || return "$failed"
+  }
+}
+
+# A release keeps the commands that it was activated with: they bring it back, whatever a later manifest says.
+keep_commands() {
+  [ -z "$unit" ] || return 0
+  write_file "$state/commands/$1.start" "$start"
+  write_file "$state/commands/$1.stop" "$stop"
+}
+
+# command_of RELEASE start|stop: the release's own, or the given one where it kept none.
+command_of() {
+  if [ -f "$state/commands/$1.$2" ]; then cat "$state/commands/$1.$2"
+  elif [ "$2" = start ]; then printf '%s\n' "$start"
+  else printf '%s\n' "$stop"
   fi
 }
 
@@ -42,12 +69,14 @@ service_is_up() { [ -z "$unit" ] || systemctl is-active --quiet "$unit"; }
 # switch_to NAME WHAT: point to the release and start the service out of it.
 switch_to() {
   write_file "$state/unsettled" "$step"
+  own=$(command_of "$(current)" stop)
+  if [ "$2" = activate ]; then keep_commands "$1"; fi
   if [ -z "$unit" ] && [ -L "$root/current" ]; then
     # What cannot be stopped must not keep the good release from coming back; going forward it must.
-    stop_service || { why=$?; [ "$2" = rollback ] || exit "$why"; }
+    stop_service "$own" "$(command_of "$1" stop)" || { why=$?; [ "$2" = rollback ] || exit "$why"; }
   fi
   point_current "$1"
-  start_service
+  start_service "$1"
   note "$2" "$1"
   rm -f "$state/unsettled"
 }
@@ -126,12 +155,56 @@ take_down() {
     record 0 unchanged
     return
   fi
-  stop_service
+  stop_service "$(command_of "$(current)" stop)" "$stop"
   rm -f "$root/current"
   flush "$root"
   note stop -
   rm -f "$state/unsettled"
   record 1 stopped
+}
+
+# For what is done elsewhere, such as at a proxy: done again by a retry, and so without a marker.
+do_fence() {
+  prepare
+  lock
+  fence
+  say 'done 0 fenced'
+}
+
+# A hook has a lock of its own, so that the way back need not wait for one that hangs.
+do_hook() {
+  begin
+  unlock
+  exec 8>>"$state/hooks.lock"
+  wait_for_lock 8
+  begin # once more: the attempt that held the lock may have ended it
+  unlock
+  log=$state/hook.log shown=0
+  : >"$log"
+  (cd "$root" && limited sh -c "$hook") >>"$log" 2>&1 </dev/null 8>&- &
+  running=$!
+  while kill -0 "$running" 2>/dev/null; do
+    sleep 0.2 2>/dev/null || sleep 1
+    show_hook
+  done
+  status=0
+  wait "$running" || status=$?
+  show_hook
+  [ "$status" -eq 0 ] || exit "$status"
+  lock
+  record 1 ended
+}
+
+# What a hook has written since the last look. Whatever it writes, little of it is kept.
+show_hook() {
+  size=$(($(wc -c <"$log")))
+  [ "$size" -gt "$shown" ] || return 0
+  tail -c "+$((shown + 1))" "$log" | tail -c 4096 >&2 || :
+  shown=$size
+  if [ "$size" -gt 1000000 ]; then
+    : >"$log"
+    shown=0
+  fi
 }
 
 do_prune() {
@@ -140,7 +213,7 @@ do_prune() {
   removed=0
   for name in $(kept | tail -n "+$((keep + 1))"); do
     [ "$name" != "$running" ] || continue
-    rm -f "$state/releases/$name"
+    rm -f "$state/releases/$name" "$state/commands/$name.start" "$state/commands/$name.stop"
     rm -rf "$root/releases/$name"
     note prune "$name"
     removed=$((removed + 1))
@@ -185,6 +258,6 @@ preflight_unit() {
 }
 
 case $verb in
-  stage | activate | rollback | prune | inspect | preflight) "do_$verb" ;;
+  stage | activate | rollback | fence | hook | prune | inspect | preflight) "do_$verb" ;;
   *) refuse 64 "no such step: $verb" ;;
 esac

@@ -35,6 +35,11 @@ def probe_of(engine: Engine, container: str, check: HealthCheck, *, version: str
         tail = f": {output[-TAIL_SHOWN:]}" if status else ""
         return Sighting(passed=status == 0, detail=f"{argv[0]} ended with {status}{tail}")
 
+    async def systemd() -> Sighting:
+        return Sighting(passed=False, detail="a container has no units: check it by http, tcp or command")
+
+    if check.systemd:
+        return systemd
     return _forgiving(http if check.http else tcp if check.tcp else command)
 
 

@@ -19,6 +19,7 @@ from fraisier.providers.docker.switch import Place
 from fraisier.providers.errors import ArtifactRejected, CommandFailed, PreflightFailed, ReleaseMissing
 from fraisier.providers.health import Sighting
 from fraisier.providers.lifecycle import LifecycleProvider
+from fraisier.providers.local_command import Heard
 from fraisier.providers.models import HealthCheck, HealthResult, Release, ReleaseRef, Step, StepResult, TargetState
 from fraisier.providers.secrets import resolved, unreadable
 
@@ -102,13 +103,26 @@ class DockerProvider(LifecycleProvider):
         probe = probe_of(self._engine, current.id, check, version=release.version) if current else _nothing_runs
         return await self.conclude_health(step, release, check, probe=probe, tail=lambda: self._tail(current))
 
-    async def drain(self, step: Step) -> StepResult:  # noqa: ARG002 (the protocol's argument)
-        """Do nothing: an engine alone stands behind no proxy that is known here."""
-        return StepResult(changed=False, detail="no traffic driver")
+    async def fence(self, step: Step) -> None:
+        """Claim the service for the step."""
+        await self._claim(step)
 
-    async def undrain(self, step: Step) -> StepResult:  # noqa: ARG002 (the protocol's argument)
-        """Do nothing, as `drain`."""
-        return StepResult(changed=False, detail="no traffic driver")
+    async def run_hook(
+        self,
+        step: Step,
+        argv: tuple[str, ...],
+        *,
+        timeout_s: float,  # noqa: ARG002 (the protocol's argument)
+        heard: Heard,  # noqa: ARG002 (the protocol's argument)
+    ) -> str:
+        """Refuse: an engine has no host that it could run on."""
+        raise CommandFailed(
+            f"{self.target}: a hook cannot run on a Docker engine: give it `on: worker`",
+            target=self.target,
+            step=step.name,
+            command=argv[0],
+            exit_status=None,
+        )
 
     async def rollback(self, step: Step, to: ReleaseRef | None) -> StepResult:
         """Run a kept release again as it was configured then, or stop all when nothing ran before."""

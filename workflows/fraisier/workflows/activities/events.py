@@ -69,6 +69,9 @@ class EventActivities:
                 verdict = gate.judge()
                 if verdict is not None:
                     return verdict
+                if activity.is_cancelled():
+                    # It may have been swallowed below us (see `CANCEL_AGAIN_S`), and a rollback waits for this end.
+                    raise asyncio.CancelledError
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return gate.expired()

@@ -7,20 +7,31 @@ from typing import TypeVar
 from temporalio import activity
 
 from fraisier.providers.base import Provider
-from fraisier.providers.errors import ProviderError
+from fraisier.providers.errors import CommandFailed, ProviderError
+from fraisier.providers.local_command import Heard, run_here
 from fraisier.providers.models import HealthResult, Release, Step, StepResult, TargetState
 from fraisier.workflows.activities.heartbeat import heartbeating
 from fraisier.workflows.contracts import RegionPlan, ReleasePlan, TargetPlan
 from fraisier.workflows.failures import mapped_failures
+from fraisier.workflows.policy import UNREACHABLE_AFTER_S
 from fraisier.workflows.ports import ArtifactSource, TargetPool
-from fraisier.workflows.steps import LookInput, PreflightInput, PreflightReport, PruneInput, RegionLook, StepInput
+from fraisier.workflows.steps import (
+    HookInput,
+    HookReport,
+    LookInput,
+    PreflightInput,
+    PreflightReport,
+    PruneInput,
+    RegionLook,
+    StepInput,
+)
 
 R = TypeVar("R")
 
-UNREACHABLE_AFTER_S = 30.0
-"""How long a step goes on trying a target that does not answer before it counts as failed."""
-
 RETRY_EVERY_S = 2.0
+
+HEARTBEAT_SHOWN = 1000
+"""How much of a hook's output a heartbeat shows, in characters: its end."""
 
 PARALLEL_LOOKS = 32
 """How many targets of a region are looked at or pruned at once."""
@@ -73,12 +84,45 @@ class TargetActivities:
     @activity.defn
     async def check_health(self, asked: StepInput) -> HealthResult:
         """Probe until the target is healthy or its deadline is over."""
-        check = asked.health
-        if check is None:
-            raise ValueError("a health step needs its check")
+        check = _given(asked.health)
         async with heartbeating():
             ref = asked.to or asked.release.ref
             return await self._step(asked, lambda provider, step: provider.check_health(step, ref, check))
+
+    @activity.defn
+    async def drain(self, asked: StepInput) -> StepResult:
+        """Take the target out of traffic."""
+        traffic = _given(asked.traffic)
+        async with heartbeating():
+            return await self._step(asked, lambda provider, step: provider.drain(step, traffic))
+
+    @activity.defn
+    async def undrain(self, asked: StepInput) -> StepResult:
+        """Put the target back into traffic."""
+        traffic = _given(asked.traffic)
+        async with heartbeating():
+            return await self._step(asked, lambda provider, step: provider.undrain(step, traffic))
+
+    @activity.defn
+    async def run_hook(self, asked: HookInput) -> HookReport:
+        """Run a hook; the end of its output is in every heartbeat, and in the result."""
+        said = ""
+
+        def heard(text: str) -> None:
+            nonlocal said
+            said = text[-HEARTBEAT_SHOWN:]
+
+        async with heartbeating(lambda: said):
+            if asked.hook.on == "worker":
+                return HookReport(output=await _run_here(asked, heard))
+            return HookReport(
+                output=await self._step(
+                    asked,
+                    lambda provider, step: provider.run_hook(
+                        step, _argv(asked), timeout_s=asked.hook.timeout.total_seconds(), heard=heard
+                    ),
+                )
+            )
 
     @activity.defn
     async def rollback(self, asked: StepInput) -> StepResult:
@@ -120,7 +164,7 @@ class TargetActivities:
             await asyncio.gather(*(ask(target) for target in region.targets))
         return states, errors
 
-    async def _step(self, asked: StepInput, act: Callable[[Provider, Step], Awaitable[R]]) -> R:
+    async def _step(self, asked: StepInput | HookInput, act: Callable[[Provider, Step], Awaitable[R]]) -> R:
         token = asked.step.token.model_copy(update={"attempt": activity.info().attempt})
         step = asked.step.model_copy(update={"token": token})
         with mapped_failures():
@@ -156,3 +200,42 @@ class TargetActivities:
             image=plan.image,
             image_archive=await self._artifacts.fetch(plan.image_archive) if fetch and plan.image_archive else None,
         )
+
+
+async def _run_here(asked: HookInput, heard: Heard) -> str:
+    argv = _argv(asked)
+    with mapped_failures():
+        try:
+            status, output = await run_here(argv, timeout_s=asked.hook.timeout.total_seconds(), heard=heard)
+        except OSError as error:
+            status, output = None, str(error)
+        if status != 0:
+            raise CommandFailed(
+                f"{argv[0]} on the worker: {'' if status is None else f'ended with {status}: '}"
+                f"{output or 'it said nothing'}",
+                target=asked.target.name,
+                step=asked.step.name,
+                command=argv[0],
+                exit_status=status,
+                tail=output,
+            )
+        return output
+
+
+def _argv(asked: HookInput) -> tuple[str, ...]:
+    step = asked.step
+    return asked.hook.argv(
+        {
+            "target": asked.target.name,
+            "region": step.region,
+            "service": step.service,
+            "version": asked.version,
+            "rollout": step.rollout_id,
+        }
+    )
+
+
+def _given(part: R | None) -> R:
+    if part is None:
+        raise ValueError("the step lacks what it is about")
+    return part

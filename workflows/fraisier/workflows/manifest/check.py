@@ -10,11 +10,13 @@ from pydantic import BaseModel, ValidationError
 
 from fraisier.providers.bare_metal.artifact import check_entries
 from fraisier.workflows.manifest.errors import ManifestInvalid, Problem
+from fraisier.workflows.manifest.gate_check import gate_problems
 from fraisier.workflows.manifest.loader import line_of, load_manifest, problems_of, read_tree
-from fraisier.workflows.manifest.models import Manifest
+from fraisier.workflows.manifest.models import Manifest, RegionPart
 from fraisier.workflows.manifest.targets import target_name, target_options
+from fraisier.workflows.manifest.window_check import window_problems
 
-BARE_METAL = "bare_metal"
+BARE_METAL, DOCKER = "bare_metal", "docker"
 
 OptionsOf = Callable[[str], type[BaseModel]]
 """The options model of a provider by name; raises LookupError for a name that no provider has."""
@@ -30,9 +32,10 @@ def check_manifest(path: Path, options_of: OptionsOf) -> Manifest:
     tree = read_tree(path)
     found = [
         *_wave_problems(manifest),
-        *_gate_problems(manifest),
+        *gate_problems(manifest.gates),
         *_release_problems(manifest, path.parent),
         *(problem for name in manifest.regions for problem in _region_problems(manifest, name, tree, options_of)),
+        *(problem for name, one in manifest.regions.items() for problem in window_problems(name, one)),
         *_shared_targets(manifest),
     ]
     located = [Problem(one.path, one.message, one.line or line_of(tree, _keys(one.path))) for one in found]
@@ -63,25 +66,6 @@ def _wave_problems(manifest: Manifest) -> list[Problem]:
         for name in manifest.regions
         if name not in named
     ]
-    return found
-
-
-def _gate_problems(manifest: Manifest) -> list[Problem]:
-    found = [
-        Problem("gates", f"two gates are called {name}")
-        for name, times in Counter(gate.name for gate in manifest.gates).items()
-        if times > 1
-    ]
-    for number, gate in enumerate(manifest.gates):
-        domain = gate.event.split(".")[0]
-        found += [
-            Problem(
-                f"gates.{number}.none_of.{place}",
-                f"must be a {domain} event like the gate's own, {gate.event}",
-            )
-            for place, event in enumerate(gate.none_of)
-            if event.split(".")[0] != domain
-        ]
     return found
 
 
@@ -122,6 +106,38 @@ def _shared_targets(manifest: Manifest) -> list[Problem]:
     return found
 
 
+def _health_problems(name: str, region: RegionPart) -> list[Problem]:
+    if region.provider == DOCKER and region.health.systemd is not None:
+        why = "a container has no units: check it by http, tcp or command"
+        return [Problem(f"regions.{name}.health.systemd", why)]
+    return []
+
+
+def _traffic_problems(name: str, region: RegionPart, targets: list[str]) -> list[Problem]:
+    traffic = region.traffic
+    if traffic is None:
+        return []
+    found = [
+        Problem(f"regions.{name}.traffic.servers", f"there is no target {one} here; known: {', '.join(targets)}")
+        for one in traffic.servers
+        if one not in targets
+    ]
+    called = Counter(traffic.server(one) for one in targets)
+    found += [
+        Problem(f"regions.{name}.traffic.servers", f"two targets are {server}")
+        for server, times in called.items()
+        if times > 1
+    ]
+    return found
+
+
+def _hook_problems(name: str, region: RegionPart) -> list[Problem]:
+    hooks = region.hooks.all() if region.hooks is not None else ()
+    if region.provider == DOCKER and any(hook.on == "host" for hook in hooks):
+        return [Problem(f"regions.{name}.hooks", "a hook cannot run on a Docker engine: give it `on: worker`")]
+    return []
+
+
 def _region_problems(manifest: Manifest, name: str, tree: Any, options_of: OptionsOf) -> list[Problem]:
     region = manifest.regions[name]
     try:
@@ -130,6 +146,11 @@ def _region_problems(manifest: Manifest, name: str, tree: Any, options_of: Optio
         return [Problem(f"regions.{name}.provider", str(error.args[0]))]
     names = [target_name(target_options(region, index)) for index in range(len(region.targets))]
     found = [
+        *_health_problems(name, region),
+        *_traffic_problems(name, region, names),
+        *_hook_problems(name, region),
+    ]
+    found += [
         Problem(f"regions.{name}.targets.{index}", f"is {target} again; a target stands in a region once")
         for index, target in enumerate(names)
         if target in names[:index]

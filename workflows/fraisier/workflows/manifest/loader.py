@@ -8,20 +8,37 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
+from fraisier.providers.hooks import Hook, Hooks, Moments
+from fraisier.providers.models import HealthCheck
+from fraisier.providers.ssh_options import SshOptions
+from fraisier.providers.traffic.models import CaddyTraffic, CommandTraffic, HaproxyTraffic, Traffic
 from fraisier.workflows.manifest.errors import ManifestInvalid, Problem
-from fraisier.workflows.manifest.models import (
-    BatchPart,
-    GatePart,
-    Manifest,
-    RegionPart,
-    ReleasePart,
-    WavePart,
-)
+from fraisier.workflows.manifest.gate_parts import ApprovalPart, GatePart
+from fraisier.workflows.manifest.models import BatchPart, Manifest, RegionPart, ReleasePart, WavePart
+from fraisier.workflows.manifest.window_parts import WindowPart
 from fraisier.workflows.manifest.words import in_words
 
 Location = tuple[int | str, ...]
 
-_PARTS: tuple[type[BaseModel], ...] = (Manifest, ReleasePart, WavePart, GatePart, BatchPart, RegionPart)
+_PARTS: tuple[type[BaseModel], ...] = (
+    Manifest,
+    ReleasePart,
+    WavePart,
+    GatePart,
+    ApprovalPart,
+    BatchPart,
+    RegionPart,
+    WindowPart,
+    HealthCheck,
+    Traffic,
+    HaproxyTraffic,
+    CaddyTraffic,
+    CommandTraffic,
+    SshOptions,
+    Hooks,
+    Moments,
+    Hook,
+)
 
 
 def load_manifest(path: Path) -> Manifest:

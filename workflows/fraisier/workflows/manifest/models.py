@@ -2,25 +2,19 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fraisier.providers.duration import Duration
+from fraisier.providers.hooks import Hooks
 from fraisier.providers.models import HealthCheck
+from fraisier.providers.traffic.models import Traffic
 from fraisier.workflows.arithmetic import Count
 from fraisier.workflows.contracts import OnFailure
-
-Name = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")]
-"""A service's or region's name: lower case, digits and dashes, so that it fits subjects, IDs and host names."""
-
-EventType = Annotated[str, Field(pattern=r"^(deployment|health|database|metrics)\.[a-z_]+$")]
-
-
-class Part(BaseModel):
-    """Base of every part: unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+from fraisier.workflows.manifest.gate_parts import GatePart
+from fraisier.workflows.manifest.parts import Name, Part
+from fraisier.workflows.manifest.window_parts import WindowPart
 
 
 class ReleasePart(Part):
@@ -61,24 +55,6 @@ class WavePart(Part):
     soak: Duration = timedelta(0)
 
 
-class GatePart(Part):
-    """A condition between one wave and the next, decided from stored events.
-
-    Attributes:
-        name: how people call it.
-        event: the event type to wait for.
-        from_: ``every_target``, a number of targets of the wave, or a percentage of each region's targets.
-        none_of: event types that speak against it.
-        timeout: when it is inconclusive; by default ``INTER_REGION_TIMEOUT``.
-    """
-
-    name: Name
-    event: EventType
-    from_: Annotated[Literal["every_target"] | Count, Field(alias="from", union_mode="left_to_right")] = "every_target"
-    none_of: tuple[EventType, ...] = ()
-    timeout: Duration | None = None
-
-
 class BatchPart(Part):
     """How a region's targets are cut into batches.
 
@@ -102,6 +78,11 @@ class RegionPart(BaseModel):
         batch: how they are cut into batches.
         failure_tolerance: how many targets may fail before the region fails; a percentage rounds down.
         health: how a target proves that it is healthy.
+        time_zone: the IANA zone whose clocks `windows` and `freezes` follow.
+        windows: when the region may start; at any time when there are none.
+        freezes: when it may not, whatever the windows say.
+        traffic: the proxies in front of the targets.
+        hooks: commands of one's own around the region, its batches and its targets.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -111,6 +92,11 @@ class RegionPart(BaseModel):
     batch: BatchPart = BatchPart()
     failure_tolerance: Count = 0
     health: HealthCheck
+    time_zone: str = "UTC"
+    windows: tuple[WindowPart, ...] = ()
+    freezes: tuple[WindowPart, ...] = ()
+    traffic: Traffic | None = None
+    hooks: Hooks | None = None
 
     @property
     def options(self) -> dict[str, Any]:

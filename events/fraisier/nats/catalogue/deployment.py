@@ -1,0 +1,118 @@
+"""Deployments, and the rollouts that drive them."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from fraisier.nats.catalogue.payloads import EventSpec, Outcome, Payload
+
+PIPELINE_QUEUED = "dev.cdevents.pipelinerun.queued.0.3.0"
+PIPELINE_FINISHED = "dev.cdevents.pipelinerun.finished.0.3.0"
+TASK_STARTED = "dev.cdevents.taskrun.started.0.3.0"
+TASK_FINISHED = "dev.cdevents.taskrun.finished.0.3.0"
+SERVICE_DEPLOYED = "dev.cdevents.service.deployed.0.3.0"
+SERVICE_ROLLED_BACK = "dev.cdevents.service.rolledback.0.3.0"
+
+
+class Triggered(Payload):
+    """A request."""
+
+    actor: Annotated[str | None, Field(description="who asked")] = None
+
+
+class Started(Payload):
+    """A beginning."""
+
+    wave: Annotated[int | None, Field(description="the number of the wave, from 1")] = None
+    strategy: Annotated[str | None, Field(description="how it is done, such as `rolling`")] = None
+
+
+class Ended(Outcome):
+    """An end."""
+
+    wave: Annotated[int | None, Field(description="the number of the wave, from 1")] = None
+
+
+class WaveStarted(Payload):
+    """A wave's beginning."""
+
+    wave: Annotated[int | None, Field(description="its number, from 1")] = None
+    regions: Annotated[list[str] | None, Field(description="its regions")] = None
+
+
+class GateAnswered(Payload):
+    """A gate's verdict."""
+
+    gate: Annotated[str | None, Field(description="the gate's name")] = None
+    wave: Annotated[int | None, Field(description="the wave it was asked about")] = None
+    evidence: Annotated[list[int] | None, Field(description="sequences of the events that decided, at most 100")] = None
+    measured: Annotated[dict[str, Any] | None, Field(description="what was measured, by name")] = None
+    dry_run: Annotated[bool | None, Field(description="whether it was asked without deciding anything")] = None
+
+
+class VerbObeyed(Payload):
+    """Something that somebody asked of an open rollout."""
+
+    by: Annotated[str | None, Field(description="who asked")] = None
+    reason: Annotated[str | None, Field(description="why")] = None
+    request_id: Annotated[str | None, Field(description="the request's own ID")] = None
+
+
+class Voted(VerbObeyed):
+    """An approver's vote."""
+
+    gate: Annotated[str | None, Field(description="the gate's name")] = None
+    wave: Annotated[int | None, Field(description="the wave it was asked about")] = None
+
+
+SPECS = (
+    EventSpec(
+        "deployment.triggered",
+        "A deployment was asked for.",
+        (Triggered,),
+        {"rollout": PIPELINE_QUEUED},
+    ),
+    EventSpec(
+        "deployment.started",
+        "A deployment has begun.",
+        (Started,),
+        {"region": TASK_STARTED},
+    ),
+    EventSpec(
+        "deployment.completed",
+        "A deployment succeeded.",
+        (Ended,),
+        {"rollout": PIPELINE_FINISHED, "region": TASK_FINISHED, "target": SERVICE_DEPLOYED},
+    ),
+    EventSpec(
+        "deployment.failed",
+        "A deployment failed, or what should have been taken back could not be.",
+        (Ended,),
+        {"rollout": PIPELINE_FINISHED, "region": TASK_FINISHED},
+    ),
+    EventSpec(
+        "deployment.rolled_back",
+        "What ran before runs again; a target's event names that release, the others the one that was taken back.",
+        (Ended,),
+        {"rollout": PIPELINE_FINISHED, "target": SERVICE_ROLLED_BACK},
+    ),
+    EventSpec("deployment.metrics_recorded", "A snapshot of a deployment's measurements.", (Payload,)),
+    EventSpec("deployment.wave_started", "A rollout's next regions begin.", (WaveStarted,)),
+    EventSpec("deployment.gate_passed", "A gate opened: the next wave may begin.", (GateAnswered,)),
+    EventSpec("deployment.gate_failed", "A gate's condition is broken.", (GateAnswered,)),
+    EventSpec("deployment.gate_inconclusive", "A gate could not tell in its time; it never opens so.", (GateAnswered,)),
+    EventSpec("deployment.paused", "Somebody paused a rollout.", (VerbObeyed,)),
+    EventSpec("deployment.resumed", "Somebody let a paused rollout go on.", (VerbObeyed,)),
+    EventSpec("deployment.rollback_requested", "Somebody asked to take a rollout back.", (VerbObeyed,)),
+    EventSpec("deployment.cancel_requested", "Somebody asked to end a rollout and leave all as it is.", (VerbObeyed,)),
+    EventSpec("deployment.retry_requested", "Somebody asked to try once more what failed.", (VerbObeyed,)),
+    EventSpec("deployment.skip_requested", "Somebody asked to go on without what failed.", (VerbObeyed,)),
+    EventSpec("deployment.approved", "Somebody approved what a gate asked for.", (Voted,)),
+    EventSpec("deployment.rejected", "Somebody rejected what a gate asked for.", (Voted,)),
+    EventSpec(
+        "deployment.cancelled",
+        "A rollout was ended where it stood.",
+        (Ended,),
+        {"rollout": PIPELINE_FINISHED},
+    ),
+)

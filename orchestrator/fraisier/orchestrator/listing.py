@@ -1,0 +1,38 @@
+"""All rollouts that Temporal still knows. It needs no worker."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+from pydantic import BaseModel
+from temporalio.client import Client, WorkflowExecutionStatus
+
+from fraisier.workflows.rollout import RolloutWorkflow
+
+
+class RolloutSummary(BaseModel):
+    """A rollout in a list."""
+
+    service: str
+    version: str
+    rollout_id: str
+    state: str
+    started_at: datetime
+    ended_at: datetime | None = None
+
+
+async def list_rollouts(temporal: Client) -> AsyncIterator[RolloutSummary]:
+    """The rollouts, newest first."""
+    async for run in temporal.list_workflows('WorkflowType = "RolloutWorkflow"'):
+        memo = await run.memo()
+        state = run.status.name.lower() if run.status else "unknown"
+        if run.status is WorkflowExecutionStatus.COMPLETED:
+            handle = temporal.get_workflow_handle_for(RolloutWorkflow.run, run.id, run_id=run.run_id)
+            state = (await handle.result(follow_runs=False)).phase.value
+        yield RolloutSummary(
+            service=memo.get("service", run.id.partition(":")[2]),
+            version=memo.get("version", ""),
+            rollout_id=memo.get("rollout_id", ""),
+            state=state,
+            started_at=run.start_time,
+            ended_at=run.close_time,
+        )

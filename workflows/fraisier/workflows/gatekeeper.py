@@ -1,0 +1,155 @@
+"""Gates asked, by whatever they ask: the streams, a measurement, or people."""
+
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError
+
+from fraisier.workflows.activities.events import EventActivities
+from fraisier.workflows.activities.measures import MeasureActivities
+from fraisier.workflows.approvals import Ballot
+from fraisier.workflows.contracts import RolloutInput, WavePlan
+from fraisier.workflows.controls import Controls, Interrupted
+from fraisier.workflows.evidence import Evidence
+from fraisier.workflows.failures import describe, was_cancelled
+from fraisier.workflows.gate_plans import GatePlan
+from fraisier.workflows.policy import gate
+from fraisier.workflows.rollout_state import RolloutState
+from fraisier.workflows.steps import GateInput, GateReport, MeasureInput, RegionExpectation, Verdict
+
+GATE_EVENTS = {
+    Verdict.PASS: "deployment.gate_passed",
+    Verdict.FAIL: "deployment.gate_failed",
+    Verdict.INCONCLUSIVE: "deployment.gate_inconclusive",
+}
+
+
+class Gatekeeper:
+    """Asks gates and tells their verdicts. Lives in the rollout workflow.
+
+    Args:
+        order: the rollout's input.
+        state: what is known of regions.
+        controls: whose interruptions are heeded, and where votes arrive.
+        evidence: what ties the rollout to the streams.
+    """
+
+    def __init__(self, order: RolloutInput, state: RolloutState, controls: Controls, evidence: Evidence) -> None:
+        self._order = order
+        self._plan = order.plan
+        self._state = state
+        self._controls = controls
+        self._evidence = evidence
+        self._asked = 0
+
+    def open(self, wave: WavePlan, asked: GatePlan) -> str:
+        """Make a gate ready to be asked; returns what it waits for, for people."""
+        if asked.approval is None:
+            what = asked.event or f"{asked.measure.kind if asked.measure else 'nothing'}, {asked.pass_if},"
+            return f"gate {asked.name}: {what} of wave {wave.number}{' (dry run)' if asked.dry_run else ''}"
+        self._controls.ballot = Ballot(asked.approval, gate=asked.name, wave=wave.number)
+        return f"gate {asked.name} of wave {wave.number}: {self._controls.ballot.waiting_for}"
+
+    async def ask(self, wave: WavePlan, asked: GatePlan) -> GateReport:
+        """Ask a gate about a wave and tell its verdict; a pause stops its clock, and it measures anew after it."""
+        left = asked.timeout.total_seconds()
+        report = None
+        while report is None:
+            await self._controls.hold()
+            started = workflow.time()
+            report = await self._once(wave, asked, max(left, 0))
+            left -= workflow.time() - started
+        self._controls.ballot = None
+        self._asked += 1
+        await self._evidence.announce(
+            GATE_EVENTS[report.verdict], step=f"gate.{self._asked}", data=_told(wave, asked, report)
+        )
+        return report
+
+    async def _once(self, wave: WavePlan, asked: GatePlan, seconds: float) -> GateReport | None:
+        """One go at it; None when a pause came between."""
+        if self._controls.ballot is not None:
+            return await self._vote(self._controls.ballot, seconds)
+        return await self._measure(self._start(wave, asked, seconds))
+
+    async def _vote(self, ballot: Ballot, seconds: float) -> GateReport | None:
+        in_time = await self._controls.until(
+            lambda: ballot.decided or self._controls.paused, timedelta(seconds=seconds), f"gate {ballot.gate}"
+        )
+        return None if in_time and not ballot.decided else ballot.report()
+
+    def _start(self, wave: WavePlan, asked: GatePlan, seconds: float) -> workflow.ActivityHandle[GateReport]:
+        summary = f"gate {asked.name} after wave {wave.number}"
+        if asked.measure is not None:
+            measure = self._measure_input(wave, asked, seconds)
+            return workflow.start_activity_method(
+                MeasureActivities.measure_gate, measure, summary=summary, **gate(asked.timeout)
+            )
+        events = self._gate_input(wave, asked, seconds)
+        return workflow.start_activity_method(EventActivities.ask_gate, events, summary=summary, **gate(asked.timeout))
+
+    async def _measure(self, handle: workflow.ActivityHandle[GateReport]) -> GateReport | None:
+        try:
+            await self._controls.until(lambda: handle.done() or self._controls.paused)
+        except Interrupted:
+            await _drop(handle)
+            raise
+        if not handle.done():
+            await _drop(handle)
+            return None
+        try:
+            return handle.result()
+        except ActivityError as error:
+            return GateReport(verdict=Verdict.INCONCLUSIVE, detail=f"could not be measured: {describe(error)}")
+
+    def _gate_input(self, wave: WavePlan, asked: GatePlan, seconds: float) -> GateInput:
+        return GateInput(
+            gate=asked,
+            rollout_id=self._order.rollout_id,
+            service=self._plan.service,
+            digest=self._plan.release.digest,
+            regions={
+                name: RegionExpectation(
+                    targets=tuple(target.name for target in self._plan.regions[name].targets),
+                    tolerance=self._plan.regions[name].tolerance,
+                    generation=self._state.generations[name],
+                )
+                for name in self._rolled_out(wave)
+            },
+            after=self._evidence.wave_start(wave, asked),
+            seconds_left=seconds,
+        )
+
+    def _measure_input(self, wave: WavePlan, asked: GatePlan, seconds: float) -> MeasureInput:
+        return MeasureInput(
+            gate=asked,
+            rollout_id=self._order.rollout_id,
+            service=self._plan.service,
+            version=self._plan.release.version,
+            digest=self._plan.release.digest,
+            regions=self._rolled_out(wave),
+            after=self._evidence.wave_start(wave, asked),
+            seconds_left=seconds,
+        )
+
+    def _rolled_out(self, wave: WavePlan) -> tuple[str, ...]:
+        """The wave's regions that a gate asks about."""
+        return tuple(
+            name for name in wave.regions if name in self._state.generations and name not in self._state.skipped
+        )
+
+
+def _told(wave: WavePlan, asked: GatePlan, report: GateReport) -> dict[str, object]:
+    told = {"gate": asked.name, "wave": wave.number, "detail": report.detail, "evidence": [*report.evidence]}
+    if report.measured:
+        told["measured"] = report.measured
+    return told | {"dry_run": True} if asked.dry_run else told
+
+
+async def _drop(handle: workflow.ActivityHandle[GateReport]) -> None:
+    handle.cancel()
+    try:
+        await handle
+    except ActivityError as error:
+        if not was_cancelled(error):
+            workflow.logger.warning("a gate that was no longer asked failed: %s", describe(error))
