@@ -14,6 +14,7 @@ from typing_extensions import Self
 ADDRESS = "127.0.0.1"
 LOCAL = (ADDRESS, "localhost")
 CHUNK = 64 * 1024
+ENDED_WITHIN_S = 5
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # Leads the process group of all that the host runs, and ends it when its stdin does: when we stop it, or die.
@@ -60,6 +61,7 @@ class SshHost:
         self._server: asyncssh.SSHAcceptor | None = None
         self._leader: asyncio.subprocess.Process | None = None
         self._connections: set[asyncssh.SSHServerConnection] = set()
+        self._running: set[asyncio.Task[None]] = set()
 
     @property
     def known_hosts_line(self) -> str:
@@ -104,6 +106,8 @@ class SshHost:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(leader.pid, signal.SIGKILL)
             await leader.communicate()
+        if self._running:  # killed with their leader; a stranger may hold their pipes for ever
+            await asyncio.wait(self._running, timeout=ENDED_WITHIN_S)
 
     async def disappear(self) -> None:
         """Stop listening and cut every connection, as a broken network does: what runs goes on running."""
@@ -121,14 +125,20 @@ class SshHost:
 
     async def _run(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         """Run one command as sshd does: by the shell, and to its end even when the connection is lost."""
-        if self._leader is None or process.command is None:
+        leader = self._leader
+        if leader is None or process.command is None:
             process.exit(1)
             return
-        group = self._leader.pid
+        run = asyncio.create_task(self._command(process, process.command, leader.pid))
+        self._running.add(run)
+        run.add_done_callback(self._running.discard)
+        await run
+
+    async def _command(self, process: asyncssh.SSHServerProcess[bytes], command: str, group: int) -> None:
         child = await asyncio.create_subprocess_exec(
             "/bin/sh",
             "-c",
-            process.command,
+            command,
             cwd=self.folder,
             env=self.environment,
             stdin=asyncio.subprocess.PIPE,
