@@ -10,7 +10,7 @@ from pathlib import Path
 import nkeys
 import pytest
 
-from fraisier.nats import NatsClient, NatsEventBus, PermissionDenied, new_event
+from fraisier.nats import NatsClient, NatsEventBus, PermissionDenied, mint_generation, new_event
 from fraisier.nats.client import USER_TIMEOUT_MS
 from fraisier.nats.tls import tls_context
 from tests.support.nats import PASSWORD, USER, NatsServer, eventually
@@ -119,6 +119,8 @@ async def test_a_connection_that_is_closed_for_good_says_so(nats_server: NatsSer
     with pytest.raises(ConnectionError, match=r"closed for good.*NATS_MAX_RECONNECT_ATTEMPTS"):
         await asyncio.wait_for(bus.publish_event(new_event("deployment.started", deployment_id="r", region="x")), 30)
     assert client.closed.is_set()
+    with pytest.raises(ConnectionError):
+        await asyncio.wait_for(mint_generation(client, "api"), 30)
     nats_server.start()
     await client.connect()
     assert not client.closed.is_set()

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -155,22 +155,26 @@ class Harness:
 
     async def until(self, handle: WorkflowHandle[RolloutWorkflow, RolloutResult], **wanted: Any) -> RolloutStatus:
         """Ask for the status until it is as wanted."""
-        async with _deadline(90):
-            while True:
-                status = await handle.query(RolloutWorkflow.status)
-                if all(getattr(status, name) == value for name, value in wanted.items()):
-                    return status
-                await asyncio.sleep(0.05)
+        return await self._until(handle, lambda status: all(getattr(status, name) == wanted[name] for name in wanted))
 
     async def until_region(
         self, handle: WorkflowHandle[RolloutWorkflow, RolloutResult], region: str, *, state: str
     ) -> None:
         """Ask for the status until a region is as wanted."""
-        async with _deadline(60):
+
+        def stands(status: RolloutStatus) -> bool:
+            return any(one.name == region and one.state == state for wave in status.waves for one in wave.regions)
+
+        await self._until(handle, stands)
+
+    async def _until(
+        self, handle: WorkflowHandle[RolloutWorkflow, RolloutResult], fits: Callable[[RolloutStatus], bool]
+    ) -> RolloutStatus:
+        async with _deadline(90):
             while True:
                 status = await handle.query(RolloutWorkflow.status)
-                if any(one.name == region and one.state == state for wave in status.waves for one in wave.regions):
-                    return
+                if fits(status):
+                    return status
                 await asyncio.sleep(0.05)
 
 

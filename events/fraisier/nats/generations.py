@@ -9,6 +9,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import APIError, BucketNotFoundError, NoStreamResponseError
 from nats.js.kv import KeyValue
 
+from fraisier.nats.away import raise_if_hopeless
 from fraisier.nats.config import StreamConfig
 from fraisier.nats.errors import NatsConnectionError, PermissionDenied
 from fraisier.nats.subjects import check_token
@@ -44,8 +45,9 @@ async def mint_generation(client: "NatsClient", service: str, *, note: str = "")
             refused = client.refusal("$JS.API.", f"$KV.{BUCKET}")
             if refused is not None:
                 raise PermissionDenied(f"this NATS user may not mint generations in {BUCKET}: {refused}") from error
-            if client.closed.is_set() or isinstance(error, NatsConnectionError):
+            if isinstance(error, NatsConnectionError):
                 raise
+            raise_if_hopeless(client, error, f"$KV.{BUCKET}.{service}")
             logger.warning("a generation waits for NATS: %s", str(error) or type(error).__name__)
         await asyncio.sleep(WAIT_S)
 
