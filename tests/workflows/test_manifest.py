@@ -135,7 +135,7 @@ def test_without_gates_every_targets_health_opens_the_way(manifest: Path) -> Non
             "provider: host\n    user",
             "regions.us-east-1.provider: no provider is called host",
         ),
-        ('{tcp: "127.0.0.1:80"}', "{}", "health: give exactly one of http, tcp, command or systemd, not none"),
+        ('{tcp: "127.0.0.1:80"}', "{}", "health: give exactly one of http, tcp, command, systemd or docker, not none"),
         ("interval: 500ms", "intervall: 1s", "regions.us-west-2.health.intervall: unknown key; did you mean interval?"),
         ("interval: 500ms", "status: [200, 99]", "regions.us-west-2.health.status.1: must be 100 or more, not 99"),
         ("interval: 500ms", "body: {regex: '('}", "regions.us-west-2.health.body: '(' is no regular expression: "),
@@ -159,11 +159,18 @@ def test_what_is_wrong_is_named_with_its_line_and_the_way_out(manifest: Path, ol
     assert says in problem_of(manifest, old, new)
 
 
-def test_a_container_is_not_checked_by_a_unit(manifest: Path) -> None:
-    manifest.write_text(
-        GOOD.replace("provider: hosts", "provider: docker").replace('{command: ["true"]}', "{systemd: api.service}")
-    )
-    with pytest.raises(ManifestInvalid, match=r"eu-west-1\.health\.systemd: a container has no units"):
+@pytest.mark.parametrize(
+    ("provider", "check", "says"),
+    [
+        ("docker", "systemd: api.service", r"eu-west-1\.health\.systemd: a container has no units"),
+        ("bare_metal", "docker: true", r"eu-west-1\.health\.docker: a host has no containers of ours"),
+        ("docker", "docker: false", r"eu-west-1\.health\.docker: must be True, not False"),
+    ],
+)
+def test_a_target_is_checked_by_what_it_has(manifest: Path, provider: str, check: str, says: str) -> None:
+    changed = GOOD.replace("provider: hosts", f"provider: {provider}").replace('{command: ["true"]}', f"{{{check}}}")
+    manifest.write_text(changed)
+    with pytest.raises(ManifestInvalid, match=says):
         check_manifest(manifest, lambda _: HostOptions)
 
 

@@ -3,7 +3,7 @@
 import re
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -191,6 +191,7 @@ class HealthCheck(Model):
         tcp: ``host:port`` as seen from the target; an accepted connection passes.
         command: an argument list run on the target; exit status 0 passes.
         systemd: a unit of the target; it passes while it is active and is not started again by systemd.
+        docker: the container's own health check, as the engine reports it; of a Compose project, that of each service.
         expect_version: with `http`, a body that does not hold the release's version fails.
         status: with `http`, the status codes that pass, instead of 2xx.
         body: with `http`, what the body's first 64 KB must hold.
@@ -206,6 +207,7 @@ class HealthCheck(Model):
     tcp: str | None = None
     command: tuple[str, ...] | None = None
     systemd: Annotated[str, Field(pattern=UNIT)] | None = None
+    docker: Literal[True] | None = None
     expect_version: bool = False
     status: Statuses = ()
     body: Expected | None = None
@@ -218,9 +220,12 @@ class HealthCheck(Model):
 
     @model_validator(mode="after")
     def _one_probe(self) -> "HealthCheck":
-        given = [name for name in ("http", "tcp", "command", "systemd") if getattr(self, name) is not None]
+        kinds = ("http", "tcp", "command", "systemd", "docker")
+        given = [name for name in kinds if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"give exactly one of http, tcp, command or systemd, not {' and '.join(given) or 'none'}")
+            raise ValueError(
+                f"give exactly one of {', '.join(kinds[:-1])} or {kinds[-1]}, not {' and '.join(given) or 'none'}"
+            )
         if self.http is None:
             asked = [name for name in ("expect_version", "status", "body", "headers") if getattr(self, name)]
             if asked:

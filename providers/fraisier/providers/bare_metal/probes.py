@@ -33,6 +33,13 @@ def probe_of(connection: HostConnection, check: HealthCheck, *, version: str) ->
         tail = f": {(done.tail or done.output).strip()[-TAIL_SHOWN:]}" if done.exit_status else ""
         return Sighting(passed=done.exit_status == 0, detail=f"{argv[0]} ended with {done.exit_status}{tail}")
 
+    async def docker() -> Sighting:
+        return Sighting(
+            passed=False, detail="a host has no containers of ours: check it by http, tcp, command or systemd"
+        )
+
+    if check.docker:
+        return docker
     if check.systemd:
         return _forgiving(_unit(connection, check))
     return _forgiving(http if check.http else tcp if check.tcp else command)

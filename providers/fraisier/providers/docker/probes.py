@@ -38,9 +38,27 @@ def probe_of(engine: Engine, container: str, check: HealthCheck, *, version: str
     async def systemd() -> Sighting:
         return Sighting(passed=False, detail="a container has no units: check it by http, tcp or command")
 
+    async def own() -> Sighting:
+        return own_health((await engine.inspect(container))["State"])
+
     if check.systemd:
         return systemd
-    return _forgiving(http if check.http else tcp if check.tcp else command)
+    return _forgiving(http if check.http else tcp if check.tcp else command if check.command else own)
+
+
+def own_health(state: dict[str, Any]) -> Sighting:
+    """What the engine makes of a container by the container's own health check."""
+    health = state.get("Health") or {}
+    status = health.get("Status", "none")
+    if not state["Running"]:
+        return Sighting(passed=False, detail=f"the container ended with status {state['ExitCode']}")
+    if status == "none":
+        why = "the container has no health check of its own: give it a healthcheck, or check it by http, tcp or command"
+        return Sighting(passed=False, detail=why)
+    said = [one["Output"].strip() for one in health.get("Log") or ()][-1:]
+    tail = f": {said[0][-TAIL_SHOWN:]}" if said and said[0] and status != "healthy" else ""
+    passed, starting = status == "healthy", status == "starting"
+    return Sighting(passed=passed, answered=not starting, detail=f"the container is {status}{tail}")
 
 
 def outside(engine: str, inspected: dict[str, Any], host: str, port: int) -> tuple[str, int]:

@@ -108,8 +108,11 @@ def _shared_targets(manifest: Manifest) -> list[Problem]:
 
 def _health_problems(name: str, region: RegionPart) -> list[Problem]:
     if region.provider == DOCKER and region.health.systemd is not None:
-        why = "a container has no units: check it by http, tcp or command"
+        why = "a container has no units: check it by http, tcp, command or docker"
         return [Problem(f"regions.{name}.health.systemd", why)]
+    if region.provider == BARE_METAL and region.health.docker is not None:
+        why = "a host has no containers of ours: check it by http, tcp, command or systemd"
+        return [Problem(f"regions.{name}.health.docker", why)]
     return []
 
 
