@@ -5,7 +5,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from fraisier.providers.duration import Duration
 
@@ -145,7 +147,10 @@ def _one_or_more(value: Any) -> Any:
     return (value,) if isinstance(value, int) else value
 
 
-Statuses = Annotated[tuple[Annotated[int, Field(ge=100, le=599)], ...], BeforeValidator(_one_or_more)]
+Status = Annotated[int, Field(ge=100, le=599)]
+Statuses = Annotated[
+    tuple[Status, ...], BeforeValidator(_one_or_more, json_schema_input_type=Status | tuple[Status, ...])
+]
 """HTTP status codes; a single one may be written without a list."""
 
 
@@ -164,6 +169,10 @@ class Expected(Model):
     @classmethod
     def _plain(cls, value: Any) -> Any:
         return {"text": value} if isinstance(value, str) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [{"type": "string"}, handler(core)]}
 
     @model_validator(mode="after")
     def _usable(self) -> "Expected":

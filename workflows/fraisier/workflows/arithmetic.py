@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 
 T = TypeVar("T")
 
@@ -18,7 +18,9 @@ def _check_count(value: Any) -> int | str:
     raise ValueError(f"{value!r} is neither a number of 0 or more nor a percentage such as 25%")
 
 
-Count = Annotated[int | str, BeforeValidator(_check_count)]
+_COUNT_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^(100|[0-9]{1,2})%$"}]}
+
+Count = Annotated[int | str, BeforeValidator(_check_count), WithJsonSchema(_COUNT_SCHEMA)]
 """A number, or a percentage up to ``100%``."""
 
 

@@ -6,7 +6,20 @@ import sys
 
 import typer
 
-from fraisier.orchestrator.cli import audit, demo, details, doctor, events, rollout, stack, validate, verbs, worker
+from fraisier.orchestrator.cli import (
+    audit,
+    demo,
+    details,
+    doctor,
+    events,
+    history,
+    rollout,
+    stack,
+    validate,
+    verbs,
+    worker,
+    writing,
+)
 
 app = typer.Typer(
     name="fraisier",
@@ -24,7 +37,9 @@ app = typer.Typer(
 )
 stack.add_to(app)
 worker.add_to(app)
+writing.add_to(app)
 validate.add_to(app)
+history.add_to(rollout.app)
 audit.add_to(rollout.app)
 app.add_typer(rollout.app, name="rollout")
 verbs.add_to(app)

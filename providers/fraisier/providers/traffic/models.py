@@ -39,7 +39,11 @@ class HaproxyTraffic(Model):
         backend: the backend that the targets are servers of.
     """
 
-    sockets: Annotated[tuple[Socket, ...], Field(min_length=1), BeforeValidator(_listed)]
+    sockets: Annotated[
+        tuple[Socket, ...],
+        Field(min_length=1),
+        BeforeValidator(_listed, json_schema_input_type=Socket | tuple[Socket, ...]),
+    ]
     backend: Annotated[str, Field(pattern=NAME)]
 
     @property
@@ -57,7 +61,9 @@ class CaddyTraffic(Model):
             such as ``apps/http/servers/srv0/routes/0/handle/0/upstreams``.
     """
 
-    admin: Annotated[tuple[Url, ...], Field(min_length=1), BeforeValidator(_listed)]
+    admin: Annotated[
+        tuple[Url, ...], Field(min_length=1), BeforeValidator(_listed, json_schema_input_type=Url | tuple[Url, ...])
+    ]
     upstreams: Annotated[str, Field(pattern=r"^apps/[A-Za-z0-9_./-]+/upstreams$")]
 
     @property
