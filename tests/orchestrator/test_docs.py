@@ -8,11 +8,11 @@ from fraisier.orchestrator.client import load_checked
 from fraisier.orchestrator.errors import ExitCode
 from fraisier.providers.bare_metal.options import BareMetalOptions
 from fraisier.providers.docker.options import DockerOptions
+from fraisier.providers.local_command import KEPT
 from fraisier.providers.models import HealthCheck
 from fraisier.workflows.gates.samples import SAMPLES
 from fraisier.workflows.manifest.gate_parts import KINDS, ApprovalPart, GatePart
 from fraisier.workflows.manifest.window_parts import WindowPart
-from fraisier.workflows.measures.command import KEPT
 from tests.support.releases import MakeRelease
 
 ROOT = Path(__file__).parents[2]

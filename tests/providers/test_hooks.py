@@ -12,6 +12,7 @@ from temporalio.testing import ActivityEnvironment
 
 from fraisier.providers.errors import CommandFailed, CommandUnknown
 from fraisier.providers.hooks import Hook
+from fraisier.providers.local_command import KEPT
 from fraisier.providers.models import FencingToken, Step
 from fraisier.workflows.activities.targets import TargetActivities
 from fraisier.workflows.contracts import TargetPlan
@@ -145,3 +146,10 @@ async def test_on_the_worker_it_leaves_no_process_behind(tmp_path: Path):
         await on_the_worker(env, "sh", "-c", "echo no; exit 3")
     with pytest.raises(ApplicationError, match="No such file"):
         await on_the_worker(env, "no-such-program")
+
+
+async def test_on_the_worker_it_sees_none_of_the_worker_s_passwords(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("NATS_PASSWORD", "hunter2")
+    seen = {line.partition("=")[0] for line in (await on_the_worker(ActivityEnvironment(), "env")).splitlines()}
+    assert "PATH" in seen
+    assert seen <= {*KEPT}

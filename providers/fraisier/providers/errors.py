@@ -8,6 +8,7 @@
     ├── TargetBusy             (may be tried again: another step holds the target's lock)
     ├── HostKeyRejected
     ├── AuthenticationFailed
+    ├── SshConfigInvalid
     ├── CommandFailed
     ├── PreflightFailed
     ├── ArtifactRejected
@@ -51,6 +52,10 @@ class HostKeyRejected(ProviderError):
 
 class AuthenticationFailed(ProviderError):
     """No credential opened the target."""
+
+
+class SshConfigInvalid(ProviderError):
+    """OpenSSH's configuration on the worker is not there or cannot be read."""
 
 
 class CommandFailed(ProviderError):

@@ -6,26 +6,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import asyncssh
 import httpcore
 
-from fraisier.providers.errors import AuthenticationFailed, CommandUnknown, ConnectFailed, HostKeyRejected
+from fraisier.providers.bare_metal.login import KEEPALIVE_S, enter, said
+from fraisier.providers.errors import CommandUnknown, ConnectFailed
 from fraisier.providers.local_command import Heard
 from fraisier.providers.ssh_options import SshOptions
 
-CIPHERS = (
-    "aes128-gcm@openssh.com",
-    "aes256-gcm@openssh.com",
-    "chacha20-poly1305@openssh.com",
-    "aes256-ctr",
-    "aes128-ctr",
-)
-"""The fastest first: asyncssh's own first choice moves a twentieth of it."""
-
-KEEPALIVE_S = 5
-KEEPALIVES_LOST = 3
 CHUNK = 256 * 1024
 OUTPUT_LIMIT = 1024 * 1024
 """How much of a command's output is kept, in bytes: its beginning on stdout."""
@@ -72,9 +61,10 @@ class HostConnection:
             ConnectFailed: no answer in time, or refused.
             HostKeyRejected: the host's key is unknown or has changed.
             AuthenticationFailed: no key opened the host.
+            SshConfigInvalid: `ssh_config` is not there or cannot be read.
         """
         if self._ssh is None or self._ssh.is_closed():
-            self._ssh = await self._connect()
+            self._ssh = await enter(self._options, target=self._target)
         return self._ssh
 
     async def close(self) -> None:
@@ -117,14 +107,14 @@ class HostConnection:
             process = await asyncio.wait_for(ssh.create_process(command, encoding=None), timeout_s)
         except (asyncssh.Error, OSError, asyncio.TimeoutError, TimeoutError) as error:
             raise ConnectFailed(
-                f"{self._target}: {name} could not be started: {_said(error)}", target=self._target, step=name
+                f"{self._target}: {name} could not be started: {said(error)}", target=self._target, step=name
             ) from error
         try:
             return await asyncio.wait_for(self._follow(process, name, payload, cue, heard), timeout_s)
         except (asyncio.TimeoutError, TimeoutError) as error:
             raise self._unknown(name, f"did not end within {timeout_s:.0f} s") from error
         except (asyncssh.Error, OSError) as error:
-            raise self._unknown(name, f"lost its connection: {_said(error)}") from error
+            raise self._unknown(name, f"lost its connection: {said(error)}") from error
         finally:
             process.close()
 
@@ -180,56 +170,7 @@ class HostConnection:
                 raise httpcore.ConnectError(f"the host's sshd forbids it: allow {address} with {setting}") from error
             raise httpcore.ConnectError(f"nothing accepts connections at {address}") from error
         except (asyncssh.Error, OSError) as error:
-            raise ConnectFailed(f"{self._target}: {_said(error)}", target=self._target) from error
-
-    async def _connect(self) -> asyncssh.SSHClientConnection:
-        options = self._options
-        where = f"{options.host}:{options.port}"
-        try:
-            return await asyncssh.connect(options.host, options.port, **self._arguments())
-        except asyncssh.HostKeyNotVerifiable as error:
-            raise HostKeyRejected(
-                f"{where}: its host key is not in {options.known_hosts}, or is another one there: {_said(error)}. "
-                f"If the host is new, look at its key (ssh-keyscan -p {options.port} {options.host}), compare it with "
-                "the host's own and add it; if it is not, find out why its key changed",
-                target=self._target,
-            ) from error
-        except (asyncssh.PermissionDenied, asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
-            key = options.key_path or "the keys in ~/.ssh"
-            raise AuthenticationFailed(
-                f"{where}: {options.username or 'this user'} is not let in with {key}: {_said(error)}",
-                target=self._target,
-            ) from error
-        except (asyncssh.Error, OSError, asyncio.TimeoutError, TimeoutError) as error:
-            raise ConnectFailed(f"{where}: cannot be reached: {_said(error)}", target=self._target) from error
-
-    def _arguments(self) -> dict[str, Any]:
-        options = self._options
-        seconds = options.connect_timeout.total_seconds()
-        arguments: dict[str, Any] = {
-            "known_hosts": str(self._file(options.known_hosts, HostKeyRejected, "the host's key cannot be known")),
-            "config": None,
-            "encryption_algs": CIPHERS,
-            "keepalive_interval": KEEPALIVE_S,
-            "keepalive_count_max": KEEPALIVES_LOST,
-            "connect_timeout": seconds,
-            "login_timeout": seconds,
-        }
-        if not options.agent:
-            arguments["agent_path"] = None
-        if options.username is not None:
-            arguments["username"] = options.username
-        if options.key_path is not None:
-            arguments["client_keys"] = [
-                str(self._file(options.key_path, AuthenticationFailed, "no key to log in with"))
-            ]
-        return arguments
-
-    def _file(self, path: Path, error: type[HostKeyRejected | AuthenticationFailed], why: str) -> Path:
-        found = path.expanduser()
-        if not found.is_file():
-            raise error(f"{self._target}: there is no file {found}, so {why}", target=self._target)
-        return found
+            raise ConnectFailed(f"{self._target}: {said(error)}", target=self._target) from error
 
     def _unknown(self, name: str, why: str) -> CommandUnknown:
         return CommandUnknown(
@@ -278,7 +219,3 @@ async def _read_tail(process: asyncssh.SSHClientProcess[bytes], into: bytearray,
         del into[:-TAIL_LIMIT]
         if heard is not None:
             heard(into.decode(errors="replace").strip())
-
-
-def _said(error: BaseException) -> str:
-    return str(error) or type(error).__name__

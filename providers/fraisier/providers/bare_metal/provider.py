@@ -63,7 +63,7 @@ class BareMetalProvider(LifecycleProvider):
     def target(self) -> str:
         """The host, with its port where one was given."""
         options = self._options
-        return f"{options.host}:{options.port}" if "port" in options.model_fields_set else options.host
+        return f"{options.host}:{options.port}" if options.port else options.host
 
     async def connect(self) -> None:
         """Open the connection; see `Provider.connect`."""

@@ -59,11 +59,12 @@ class Way:
             done = await self._host.run(quoted(argv), name=argv[0], timeout_s=seconds)
             return done.exit_status, done.tail or done.output
         try:
-            return await run_here(argv, timeout_s=seconds)
+            ended = await run_here(argv, timeout_s=seconds)
         except TimeoutError as error:
             raise self.refused(str(error)) from error
         except OSError as error:
             raise self.refused(f"{argv[0]} cannot be run on the worker: {error.strerror}") from error
+        return ended.status, ended.tail
 
     def unreachable(self, proxy: str, why: str) -> ConnectFailed:
         """The error of a proxy that cannot be reached."""

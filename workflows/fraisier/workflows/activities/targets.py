@@ -206,8 +206,9 @@ async def _run_here(asked: HookInput, heard: Heard) -> str:
     argv = _argv(asked)
     with mapped_failures():
         try:
-            status, output = await run_here(argv, timeout_s=asked.hook.timeout.total_seconds(), heard=heard)
-        except OSError as error:
+            ended = await run_here(argv, timeout_s=asked.hook.timeout.total_seconds(), heard=heard)
+            status, output = ended.status, ended.tail
+        except (OSError, ValueError) as error:
             status, output = None, str(error)
         if status != 0:
             raise CommandFailed(

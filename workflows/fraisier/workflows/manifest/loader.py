@@ -10,7 +10,7 @@ from ruamel.yaml.error import MarkedYAMLError
 
 from fraisier.providers.hooks import Hook, Hooks, Moments
 from fraisier.providers.models import HealthCheck
-from fraisier.providers.ssh_options import SshOptions
+from fraisier.providers.ssh_options import SshHop, SshOptions
 from fraisier.providers.traffic.models import CaddyTraffic, CommandTraffic, HaproxyTraffic, Traffic
 from fraisier.workflows.manifest.errors import ManifestInvalid, Problem
 from fraisier.workflows.manifest.gate_parts import ApprovalPart, GatePart
@@ -34,6 +34,7 @@ _PARTS: tuple[type[BaseModel], ...] = (
     HaproxyTraffic,
     CaddyTraffic,
     CommandTraffic,
+    SshHop,
     SshOptions,
     Hooks,
     Moments,
