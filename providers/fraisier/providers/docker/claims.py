@@ -15,7 +15,8 @@ A zombie cannot act after its successor, in any interleaving:
 Within one generation a zombie and its successor want the same state and use the same container, so whatever
 either of them does brings the other further.
 
-When a step is done, its claim is renamed to say so: that is the marker which a repeated step finds.
+When a step is done, its claim is renamed to say so: that is the marker which a repeated step finds. One that failed and
+has put everything back is renamed too: it leaves no ghost, and is done anew when it is repeated.
 """
 
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ NOTHING = "fraisier/nothing"
 """The image of the claims: it is empty, and made where it is missing."""
 
 SWITCHES = ("activate", "rollback")
-CHANGED, UNCHANGED = ".changed", ".unchanged"
+CHANGED, UNCHANGED, FAILED = ".changed", ".unchanged", ".failed"
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,14 @@ class Claims:
 
     Attributes:
         own: the step's claim.
-        recorded: what an earlier attempt at this step did, if one ended.
+        recorded: what an earlier attempt at this step did, if one ended well.
+        contested: whether an earlier attempt at a switch never ended, so that it may still be at it.
         unsettled: whether a switch of an older generation never ended, so that its ghost may still stop things.
     """
 
     own: Container
     recorded: StepResult | None
+    contested: bool
     unsettled: bool
 
 
@@ -84,7 +87,8 @@ async def claim(engine: Engine, step: Step, *, target: str) -> Claims:
             await engine.remove(one.id)
     return Claims(
         own=next(one for one in claims if one.id == own),
-        recorded=StepResult(changed=ended[0].name.endswith(CHANGED)) if ended else None,
+        recorded=next((StepResult(changed=one.name.endswith(CHANGED)) for one in ended if _done(one)), None),
+        contested=bool(unfinished),
         unsettled=any(token_of(one).generation < step.token.generation for one in unfinished),
     )
 
@@ -92,13 +96,19 @@ async def claim(engine: Engine, step: Step, *, target: str) -> Claims:
 async def conclude(engine: Engine, step: Step, found: Claims, result: StepResult) -> StepResult:
     """Mark the step as done; a switch that ended settles all that was unfinished before it."""
     ending = CHANGED if result.changed else UNCHANGED
-    if not _ended(found.own):
-        await engine.rename(found.own.id, found.own.name + ending)
+    if not _done(found.own):
+        await engine.rename(found.own.id, found.own.name.removesuffix(FAILED) + ending)
     if step.name in SWITCHES:
         for one in await engine.containers(step.service, CLAIM_KIND):
             if token_of(one).order < step.token.order:
                 await engine.remove(one.id)
     return result
+
+
+async def put_back(engine: Engine, found: Claims) -> None:
+    """Mark the step as failed, with everything as it was before: nothing of it is under way any more."""
+    if not _ended(found.own):
+        await engine.rename(found.own.id, found.own.name + FAILED)
 
 
 async def highest(engine: Engine, service: str) -> FencingToken | None:
@@ -141,6 +151,10 @@ def _step_of(one: Container) -> tuple[int, int, str]:
 
 
 def _ended(one: Container) -> bool:
+    return one.name.endswith((CHANGED, UNCHANGED, FAILED))
+
+
+def _done(one: Container) -> bool:
     return one.name.endswith((CHANGED, UNCHANGED))
 
 

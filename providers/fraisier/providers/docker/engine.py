@@ -16,7 +16,7 @@ import docker.tls
 import requests
 
 from fraisier.providers.docker.containers import KIND, SERVICE, Container
-from fraisier.providers.docker.options import DockerOptions
+from fraisier.providers.docker.options import EngineOptions
 from fraisier.providers.errors import ArtifactRejected, CommandFailed, CommandUnknown, ConnectFailed
 
 R = TypeVar("R")
@@ -38,7 +38,7 @@ class Engine:
         target: the target's name, for errors.
     """
 
-    def __init__(self, options: DockerOptions, *, target: str) -> None:
+    def __init__(self, options: EngineOptions, *, target: str) -> None:
         self._options = options
         self._target = target
         self._api: docker.APIClient | None = None
