@@ -5,8 +5,6 @@ import itertools
 import os
 import socket
 import ssl
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -80,10 +78,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     cluster = Cluster.make(tmp_path_factory.mktemp("cluster"))
     try:
         cluster.start()
-        command = [sys.executable, "-m", "fraisier.orchestrator", "events", "install"]
-        env = os.environ | cluster.environment("installer") | {"NATS_TIMEOUT": "30"}
-        done = subprocess.run(command, cwd=cluster.folder, env=env, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        cluster.install()
         yield cluster
     finally:
         cluster.kill()

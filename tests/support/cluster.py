@@ -1,5 +1,6 @@
 """The production cluster on this machine: three servers with the shipped configuration, TLS, NKeys and accounts."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -120,6 +121,13 @@ class Cluster:
         while not all(node.is_healthy() for node in started):
             assert time.monotonic() < end, "\n".join(f"{node.name}: {node.log()}" for node in started)
             time.sleep(0.1)
+
+    def install(self) -> None:
+        """Make the streams, the buckets and the consumers, as the installer does."""
+        command = [sys.executable, "-m", "fraisier.orchestrator", "events", "install"]
+        env = os.environ | self.environment("installer") | {"NATS_TIMEOUT": "30"}
+        done = subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
 
     def kill(self) -> None:
         """End all."""

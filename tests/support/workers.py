@@ -22,9 +22,11 @@ class WorkerProcess:
     Args:
         env: what connects it.
         folder: for its log and its artifacts.
+        arguments: of the command.
     """
 
-    def __init__(self, env: dict[str, str], folder: Path) -> None:
+    def __init__(self, env: dict[str, str], folder: Path, *arguments: str) -> None:
+        self._command = [sys.executable, "-m", "fraisier.orchestrator", "worker", *arguments]
         self.log = folder / "worker.log"
         self._env = {**os.environ, **env, "FRAISIER_ARTIFACT_CACHE": str(folder / "artifacts")}
         self._process: subprocess.Popen[bytes] | None = None
@@ -33,9 +35,7 @@ class WorkerProcess:
         """Start it and wait until it polls."""
         before = self._said()
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "fraisier.orchestrator", "worker"], env=self._env, stdout=log, stderr=log
-            )
+            self._process = subprocess.Popen(self._command, env=self._env, stdout=log, stderr=log)
         end = time.monotonic() + READY_S
         while self._said() == before:
             alive = self._process.poll() is None and time.monotonic() < end

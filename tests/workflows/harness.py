@@ -19,6 +19,7 @@ from fraisier.workflows.activities.calendar import CalendarActivities
 from fraisier.workflows.activities.events import EventActivities
 from fraisier.workflows.activities.measures import MeasureActivities
 from fraisier.workflows.activities.targets import TargetActivities
+from fraisier.workflows.activities.workers import WorkerActivities
 from fraisier.workflows.arithmetic import resolve_parallel
 from fraisier.workflows.contracts import (
     OnFailure,
@@ -39,6 +40,7 @@ from fraisier.workflows.pool import ProviderPool
 from fraisier.workflows.region import RegionWorkflow
 from fraisier.workflows.region_rollback import RegionRollbackWorkflow
 from fraisier.workflows.rollout import RolloutWorkflow
+from fraisier.workflows.roster import TemporalRoster
 from fraisier.workflows.sandbox import SANDBOX
 from fraisier.workflows.status import RolloutStatus
 from tests.replay.histories import keep
@@ -190,8 +192,11 @@ async def _deadline(seconds: float) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def run_worker(client: Client, bus: NatsEventBus, nats: NatsClient, world: World) -> AsyncIterator[Harness]:
-    queue = f"fraisier-{uuid.uuid4().hex[:8]}"
+async def run_worker(
+    client: Client, bus: NatsEventBus, nats: NatsClient, world: World, queue: str = ""
+) -> AsyncIterator[Harness]:
+    """A worker over a world of its own, on a queue of its own unless one is given."""
+    queue = queue or f"fraisier-{uuid.uuid4().hex[:8]}"
     pool = ProviderPool(lambda _, options, region: SimulatedProvider(world, options, event_bus=bus, region=region))
     targets = TargetActivities(pool, NoArtifacts())
     log = JetStreamLog(bus, nats)
@@ -218,6 +223,7 @@ async def run_worker(client: Client, bus: NatsEventBus, nats: NatsClient, world:
             events.ask_gate,
             MeasureActivities(GateMeter(log)).measure_gate,
             CalendarActivities().opening,
+            WorkerActivities(TemporalRoster(client)).expect_worker,
         ],
         max_heartbeat_throttle_interval=SECONDS,
         default_heartbeat_throttle_interval=SECONDS,

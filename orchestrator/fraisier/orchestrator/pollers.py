@@ -2,22 +2,16 @@
 
 import asyncio
 from collections.abc import Coroutine
-from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client, RPCTimeoutOrCancelledError
 from temporalio.service import RPCError, RPCStatusCode
 
 from fraisier.orchestrator.errors import Unreachable
 from fraisier.orchestrator.worker import TASK_QUEUE
+from fraisier.workflows.roster import TemporalRoster
 
 R = TypeVar("R")
-
-RECENT = timedelta(seconds=70)
-"""A poll lasts a minute at most, and Temporal tells of pollers for five minutes after the last one of theirs."""
 
 ANSWER_S = 15.0
 """How long an answer may take that only a worker can give, in seconds."""
@@ -27,15 +21,7 @@ _NOBODY = (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED, RPCStatusCo
 
 async def count_workers(temporal: Client) -> int:
     """How many workers polled the task queue within the last 70 seconds; one that was just killed still counts."""
-    answer = await temporal.workflow_service.describe_task_queue(
-        DescribeTaskQueueRequest(
-            namespace=temporal.namespace,
-            task_queue=TaskQueue(name=TASK_QUEUE),
-            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-        )
-    )
-    since = datetime.now(timezone.utc) - RECENT
-    return sum(one.last_access_time.ToDatetime(timezone.utc) >= since for one in answer.pollers)
+    return await TemporalRoster(temporal).count(TASK_QUEUE)
 
 
 async def answered(temporal: Client, call: Coroutine[Any, Any, R], silence: str) -> R:

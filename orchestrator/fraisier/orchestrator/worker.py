@@ -1,15 +1,15 @@
 """The worker process: carries out workflows and activities until it is asked to stop."""
 
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from temporalio.client import Client
 from temporalio.worker import Worker
 
-from fraisier.nats import ArtifactStore, NatsClient, NatsEventBus, check_durability
-from fraisier.orchestrator.connections import connections
+from fraisier.nats import ArtifactStore, check_durability
+from fraisier.orchestrator.connections import Connections, connections
 from fraisier.orchestrator.errors import Unreachable
 from fraisier.orchestrator.searching import register_search_attributes
 from fraisier.orchestrator.settings import artifact_cache
@@ -20,6 +20,7 @@ from fraisier.workflows.activities.calendar import CalendarActivities
 from fraisier.workflows.activities.events import EventActivities
 from fraisier.workflows.activities.measures import MeasureActivities
 from fraisier.workflows.activities.targets import TargetActivities
+from fraisier.workflows.activities.workers import WorkerActivities
 from fraisier.workflows.jetstream import ArtifactCache, JetStreamLog
 from fraisier.workflows.look import LookWorkflow
 from fraisier.workflows.measures.meter import GateMeter
@@ -27,6 +28,7 @@ from fraisier.workflows.pool import ProviderPool
 from fraisier.workflows.region import RegionWorkflow
 from fraisier.workflows.region_rollback import RegionRollbackWorkflow
 from fraisier.workflows.rollout import RolloutWorkflow
+from fraisier.workflows.roster import TemporalRoster
 from fraisier.workflows.sandbox import SANDBOX
 
 logger = logging.getLogger(__name__)
@@ -41,42 +43,70 @@ HEARTBEAT_THROTTLE = timedelta(seconds=2)
 WORKFLOWS = (RolloutWorkflow, RegionWorkflow, RegionRollbackWorkflow, LookWorkflow)
 
 
-def build_worker(client: Client, bus: NatsEventBus, nats: NatsClient, pool: ProviderPool, cache: Path) -> Worker:
-    """A worker with everything in it, not started yet."""
-    targets = TargetActivities(pool, ArtifactCache(ArtifactStore(nats), cache))
-    log = JetStreamLog(bus, nats)
-    events = EventActivities(log)
+def build_worker(
+    to: Connections, pool: ProviderPool, cache: Path, *, region: str = "", task_queue: str = TASK_QUEUE
+) -> Worker:
+    """A worker with everything in it, not started yet.
+
+    Args:
+        to: the servers.
+        pool: its providers.
+        cache: the folder of its artifacts.
+        region: the only one whose steps it takes; all central work unless given.
+        task_queue: of the central workers.
+    """
+    targets = TargetActivities(pool, ArtifactCache(ArtifactStore(to.nats), cache))
+    steps = _steps(targets)
     return Worker(
-        client,
-        task_queue=TASK_QUEUE,
-        workflows=WORKFLOWS,
+        to.temporal,
+        task_queue=f"{task_queue}.{region}" if region else task_queue,
+        # No workflow ever runs on a region's queue. A worker whose steps fill all its slots asks for no more of them,
+        # and would look as if it were gone if it did not ask for workflows either.
+        workflows=(LookWorkflow,) if region else WORKFLOWS,
         workflow_runner=SANDBOX,
-        activities=[
-            targets.preflight,
-            targets.look,
-            targets.stage,
-            targets.activate,
-            targets.check_health,
-            targets.drain,
-            targets.undrain,
-            targets.run_hook,
-            targets.rollback,
-            targets.prune,
-            events.publish,
-            events.mint_generation,
-            events.last_sequence,
-            events.ask_gate,
-            MeasureActivities(GateMeter(log)).measure_gate,
-            CalendarActivities().opening,
-        ],
+        activities=steps if region else [*steps, *_central(to)],
         graceful_shutdown_timeout=GRACE,
         max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
         default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
     )
 
 
-async def run_worker() -> None:
+def _steps(targets: TargetActivities) -> list[Callable[..., Any]]:
+    """What is done at targets."""
+    return [
+        targets.preflight,
+        targets.look,
+        targets.stage,
+        targets.activate,
+        targets.check_health,
+        targets.drain,
+        targets.undrain,
+        targets.run_hook,
+        targets.rollback,
+        targets.prune,
+    ]
+
+
+def _central(to: Connections) -> list[Callable[..., Any]]:
+    """What needs no target, and more of the streams than a region may have."""
+    log = JetStreamLog(to.bus, to.nats)
+    events = EventActivities(log)
+    return [
+        events.publish,
+        events.mint_generation,
+        events.last_sequence,
+        events.ask_gate,
+        MeasureActivities(GateMeter(log)).measure_gate,
+        CalendarActivities().opening,
+        WorkerActivities(TemporalRoster(to.temporal)).expect_worker,
+    ]
+
+
+async def run_worker(region: str = "") -> None:
     """Work until SIGTERM or SIGINT, then end what runs in good order.
+
+    Args:
+        region: the only one whose steps are taken; all central work unless given.
 
     Raises:
         NotDurable: NATS acknowledges events before they are on its disk.
@@ -87,17 +117,18 @@ async def run_worker() -> None:
     async with connections(patient=True) as to:
         logger.info("events: %s", await check_durability(to.config.connection))
         await to.bus.ensure_streams()
-        await register_search_attributes(to.temporal)
+        if not region:
+            await register_search_attributes(to.temporal)
 
         def make(name: str, options: dict[str, Any], region: str) -> Provider:
             """A provider of any installed kind, on this worker's bus."""
             return load_provider(name)(config=options, event_bus=to.bus, region=region)  # type: ignore[call-arg]
 
         pool = ProviderPool(make)
-        worker = build_worker(to.temporal, to.bus, to.nats, pool, artifact_cache())
+        worker = build_worker(to, pool, artifact_cache(), region=region)
         with stop_on_signals() as stop:
             async with worker:
-                logger.info("worker polls %s; stop it with SIGTERM", TASK_QUEUE)
+                logger.info("worker polls %s; stop it with SIGTERM", worker.task_queue)
                 await stopped_or_lost(stop, to.nats.closed)
                 logger.info("worker ends: running steps have %s s", GRACE.total_seconds())
         await pool.close()

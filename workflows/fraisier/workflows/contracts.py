@@ -61,6 +61,13 @@ class TargetPlan(Model):
     options: dict[str, Any]
 
 
+class Placement(str, Enum):
+    """Which workers take a region's steps."""
+
+    CENTRAL = "central"
+    REGIONAL = "regional"
+
+
 class WindowPlan(Model):
     """A stretch of time, once or again and again, by the clocks of its region.
 
@@ -89,6 +96,7 @@ class RegionPlan(Model):
         freezes: when it may not start, whatever the windows say.
         traffic: the proxies that a target is taken out of before it changes, and put back into once it is healthy.
         hooks: the manifest's own commands around the region, its batches and its targets.
+        placement: which workers take its steps.
     """
 
     name: str
@@ -102,6 +110,7 @@ class RegionPlan(Model):
     freezes: tuple[WindowPlan, ...] = ()
     traffic: Traffic | None = None
     hooks: Hooks | None = None
+    placement: Placement = Placement.CENTRAL
 
 
 class WavePlan(Model):

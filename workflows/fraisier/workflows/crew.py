@@ -7,7 +7,6 @@ from typing import Any
 from temporalio import workflow
 from temporalio.exceptions import FailureError, is_cancelled_exception
 
-from fraisier.workflows.activities.targets import TargetActivities
 from fraisier.workflows.contracts import (
     RegionInput,
     RegionOutcome,
@@ -21,12 +20,12 @@ from fraisier.workflows.contracts import (
 from fraisier.workflows.controls import Controls, Interrupted
 from fraisier.workflows.failures import describe
 from fraisier.workflows.openings import Openings
-from fraisier.workflows.policy import STEP
+from fraisier.workflows.placement import preflight
 from fraisier.workflows.region import RegionWorkflow
 from fraisier.workflows.region_rollback import RegionRollbackWorkflow
 from fraisier.workflows.rollout_state import RolloutState
 from fraisier.workflows.search import searched_by
-from fraisier.workflows.steps import PreflightInput, PreflightReport
+from fraisier.workflows.steps import PreflightReport
 from fraisier.workflows.verbs import Verb
 
 
@@ -55,16 +54,8 @@ class Crew:
 
     async def preflight(self) -> None:
         """Look at every region's targets, and remember what runs there and what is unfit."""
-        handles = [
-            workflow.start_activity_method(
-                TargetActivities.preflight,
-                PreflightInput(region=region, release=self._plan.release),
-                summary=f"preflight {name}",
-                **STEP,
-            )
-            for name, region in self._plan.regions.items()
-        ]
-        reports: list[PreflightReport] = await self._controls.through(*handles)
+        asked = [asyncio.create_task(preflight(one, self._plan.release)) for one in self._plan.regions.values()]
+        reports: list[PreflightReport] = await self._controls.through(*asked)
         for report in reports:
             self._state.unfit[report.region] = report.unfit
             self._state.previous[report.region] = {

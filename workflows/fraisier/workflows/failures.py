@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from temporalio import activity
-from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, FailureError
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, FailureError, TimeoutType
 from temporalio.exceptions import TimeoutError as TimedOut
 
 from fraisier.providers.errors import ProviderError
@@ -15,6 +15,9 @@ DEFECT_ATTEMPTS = 5
 
 DEFECT = "Defect"
 """The type of what nobody expected."""
+
+NO_WORKER = "NoWorker"
+"""The type of a step that nobody is there to take."""
 
 
 @contextmanager
@@ -65,6 +68,11 @@ def was_refused(error: BaseException) -> bool:
 def was_cancelled(error: ActivityError) -> bool:
     """Whether an activity ended because it was asked to stop."""
     return isinstance(error.cause, CancelledError)
+
+
+def was_not_taken(error: ActivityError) -> bool:
+    """Whether no worker took an activity from its task queue in time, so that it had no effect."""
+    return isinstance(error.cause, TimedOut) and error.cause.type is TimeoutType.SCHEDULE_TO_START
 
 
 def with_left(reason: str, left: list[str]) -> str:

@@ -4,8 +4,7 @@ import asyncio
 
 from temporalio import workflow
 
-from fraisier.workflows.activities.targets import TargetActivities
-from fraisier.workflows.policy import STEP
+from fraisier.workflows.placement import look
 from fraisier.workflows.steps import LookInput, RegionLook
 
 
@@ -16,13 +15,4 @@ class LookWorkflow:
     @workflow.run
     async def run(self, asked: tuple[LookInput, ...]) -> tuple[RegionLook, ...]:
         """Look at all regions at once."""
-        return tuple(
-            await asyncio.gather(
-                *(
-                    workflow.execute_activity_method(
-                        TargetActivities.look, one, summary=f"look at {one.region.name}", **STEP
-                    )
-                    for one in asked
-                )
-            )
-        )
+        return tuple(await asyncio.gather(*map(look, asked)))

@@ -53,4 +53,5 @@ def plan_region(name: str, region: RegionPart) -> RegionPlan:
         freezes=tuple(freeze.plan for freeze in region.freezes),
         traffic=region.traffic,
         hooks=region.hooks,
+        placement=region.placement,
     )

@@ -11,14 +11,19 @@ UNREACHABLE_AFTER_S = 30.0
 
 HEARTBEAT_EVERY = timedelta(seconds=2)
 
+TAKEN_WITHIN = timedelta(seconds=60)
+"""How long a step waits for a region's own workers before it is asked whether there are any."""
 
-class Options(TypedDict):
+
+class Options(TypedDict, total=False):
     """The options of `start_activity_method` that a policy sets."""
 
     start_to_close_timeout: timedelta
     heartbeat_timeout: timedelta
     retry_policy: RetryPolicy
     cancellation_type: ActivityCancellationType
+    task_queue: str
+    schedule_to_start_timeout: timedelta
 
 
 def _options(start_to_close: timedelta) -> Options:
@@ -36,6 +41,11 @@ STEP = _options(timedelta(hours=1))
 
 EVENT = _options(timedelta(hours=24))
 """Publishing, minting and reading positions: they wait while NATS is away instead of failing."""
+
+
+def placed(task_queue: str) -> Options:
+    """A step for a region's own workers."""
+    return Options(**STEP, task_queue=task_queue, schedule_to_start_timeout=TAKEN_WITHIN)
 
 
 def gate(timeout: timedelta) -> Options:

@@ -78,6 +78,14 @@ class TargetPool(Protocol):
         ...
 
 
+class Roster(Protocol):
+    """Who works."""
+
+    async def count(self, task_queue: str) -> int:
+        """How many workers polled a task queue lately."""
+        ...
+
+
 class ArtifactSource(Protocol):
     """Where a worker gets artifacts from."""
 

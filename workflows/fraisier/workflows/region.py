@@ -4,14 +4,17 @@ import asyncio
 from collections.abc import Sequence
 
 from temporalio import workflow
+from temporalio.exceptions import ActivityError
 
 from fraisier.workflows.activities.events import EventActivities
 from fraisier.workflows.activities.targets import TargetActivities
 from fraisier.workflows.arithmetic import batches, region_failed
 from fraisier.workflows.contracts import RegionInput, RegionOutcome, RegionReport, TargetOutcome, TargetPlan
 from fraisier.workflows.details import region_details
+from fraisier.workflows.failures import describe
 from fraisier.workflows.hooks import RegionHooks
-from fraisier.workflows.policy import EVENT, STEP
+from fraisier.workflows.placement import run_placed
+from fraisier.workflows.policy import EVENT, Options
 from fraisier.workflows.steps import EventInput, PruneInput
 from fraisier.workflows.targets import TargetBoard
 
@@ -135,9 +138,16 @@ class RegionWorkflow:
 
     async def _prune(self) -> None:
         steps = tuple(self._board.order("prune", t) for t in self._board.standing(TargetOutcome.SUCCEEDED))
-        await workflow.execute_activity_method(
-            TargetActivities.prune, PruneInput(steps=steps), summary="remove old releases", **STEP
-        )
+
+        async def once(options: Options) -> None:
+            await workflow.execute_activity_method(
+                TargetActivities.prune, PruneInput(steps=steps), summary="remove old releases", **options
+            )
+
+        try:
+            await run_placed(self._order.region, once)
+        except ActivityError as error:
+            workflow.logger.warning("%s: old releases stay for now: %s", self._order.region.name, describe(error))
 
     async def _until_released(self) -> None:
         if self._held and not self._board.stopping:

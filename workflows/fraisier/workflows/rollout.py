@@ -88,7 +88,9 @@ class RolloutWorkflow(RolloutDesk):
         for name, unfit in self._state.unfit.items():
             if region_failed(len(unfit), self._plan.regions[name].tolerance):
                 self._state.region(name, "failed", next(iter(unfit.values())))
-                raise RolloutFailed(f"preflight of {name}, nothing was changed: " + "; ".join(unfit.values()))
+                raise RolloutFailed(
+                    f"preflight of {name}, nothing was changed: " + "; ".join(dict.fromkeys(unfit.values()))
+                )
 
     async def _run_wave(self, wave: WavePlan, pending: tuple[str, ...]) -> None:
         while pending:

@@ -10,8 +10,9 @@ from fraisier.providers.hooks import Hook
 from fraisier.providers.models import FencingToken, ReleaseRef, Step
 from fraisier.workflows.activities.targets import TargetActivities
 from fraisier.workflows.contracts import RegionPlan, ReleasePlan, TargetOutcome, TargetPlan, TargetReport
-from fraisier.workflows.failures import describe, was_cancelled
-from fraisier.workflows.policy import STEP
+from fraisier.workflows.failures import describe, was_cancelled, was_not_taken
+from fraisier.workflows.placement import run_placed
+from fraisier.workflows.policy import Options
 from fraisier.workflows.steps import HookInput, StepInput
 
 
@@ -98,7 +99,7 @@ class TargetBoard:
                 activity, order, summary=f"{order.step.name} {target} → {(order.to or order.release).version}"
             )
         except ActivityError as error:
-            if self.stopping and was_cancelled(error):
+            if self.stopping and (was_cancelled(error) or was_not_taken(error)):
                 self.note(target, outcome=TargetOutcome.STOPPED)
             elif not needed:
                 workflow.logger.warning("%s: %s failed: %s", target, order.step.name, describe(error))
@@ -119,12 +120,15 @@ class TargetBoard:
         return ""
 
     async def _run(self, activity: Any, order: StepInput | HookInput, *, summary: str) -> Any:
-        handle = workflow.start_activity_method(activity, order, summary=summary, **STEP)
-        self._running[handle] = None
-        try:
-            return await handle
-        finally:
-            self._running.pop(handle, None)
+        async def once(options: Options) -> Any:
+            handle = workflow.start_activity_method(activity, order, summary=summary, **options)
+            self._running[handle] = None
+            try:
+                return await handle
+            finally:
+                self._running.pop(handle, None)
+
+        return await run_placed(self._region, once, given_up=lambda: self._stopping)
 
     def _next_step(self, name: str, target: TargetPlan) -> Step:
         """A step whose token is higher than that of every step before it at this target."""

@@ -2,21 +2,43 @@
 
 import logging
 import os
+from typing import Annotated
 
 import typer
 
 from fraisier.orchestrator.cli.run import run
 
 
-def worker() -> None:
+def _region(name: str) -> str:
+    """Refuse what no manifest can call a region: nobody would ever send its steps."""
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415
+
+    from fraisier.workflows.manifest.parts import Name  # noqa: PLC0415
+
+    try:
+        return TypeAdapter(Name).validate_python(name) if name else name
+    except ValidationError:
+        raise typer.BadParameter(f"{name!r} is no region: lower case letters, digits and dashes") from None
+
+
+def worker(
+    region: Annotated[
+        str,
+        typer.Option(
+            help="Take only the steps of this region, whose placement is regional.",
+            show_default=False,
+            callback=_region,
+        ),
+    ] = "",
+) -> None:
     """Carry rollouts out: polls Temporal until SIGTERM or ^C, then ends running steps in good order.
 
     Run as many as you like; a step that a killed one leaves behind is done by another.
 
-    Example: [bold]fraisier worker[/bold]
+    Examples: [bold]fraisier worker[/bold], [bold]fraisier worker --region eu-west-1[/bold]
     """
     os.environ.setdefault("FRAISIER_LOG_LEVEL", "INFO")
-    run(_worker())
+    run(_worker(region))
 
 
 def add_to(app: typer.Typer) -> None:
@@ -24,8 +46,8 @@ def add_to(app: typer.Typer) -> None:
     app.command()(worker)
 
 
-async def _worker() -> None:
+async def _worker(region: str) -> None:
     from fraisier.orchestrator.worker import run_worker  # noqa: PLC0415
 
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
-    await run_worker()
+    await run_worker(region)

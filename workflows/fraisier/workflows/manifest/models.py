@@ -11,7 +11,7 @@ from fraisier.providers.hooks import Hooks
 from fraisier.providers.models import HealthCheck
 from fraisier.providers.traffic.models import Traffic
 from fraisier.workflows.arithmetic import Count
-from fraisier.workflows.contracts import OnFailure
+from fraisier.workflows.contracts import OnFailure, Placement
 from fraisier.workflows.manifest.gate_parts import GatePart
 from fraisier.workflows.manifest.parts import Name, Part
 from fraisier.workflows.manifest.window_parts import WindowPart
@@ -83,6 +83,7 @@ class RegionPart(BaseModel):
         freezes: when it may not, whatever the windows say.
         traffic: the proxies in front of the targets.
         hooks: commands of one's own around the region, its batches and its targets.
+        placement: ``central``, or ``regional`` for workers of its own: ``fraisier worker --region NAME``.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -97,6 +98,7 @@ class RegionPart(BaseModel):
     freezes: tuple[WindowPart, ...] = ()
     traffic: Traffic | None = None
     hooks: Hooks | None = None
+    placement: Placement = Placement.CENTRAL
 
     @property
     def options(self) -> dict[str, Any]:
