@@ -41,8 +41,9 @@ catalogue: setup ## write docs/event-catalogue.md and lock what is new in the ev
 	@$(BIN)/python -m fraisier.nats.catalogue docs/event-catalogue.md
 
 lock: ## compile the lock files anew from pyproject.toml (needs uv)
-	@$(COMPILE) pyproject.toml --group dev --extra local --output-file requirements.lock
-	@$(COMPILE) pyproject.toml --constraint requirements.lock --output-file infra/requirements-worker.lock
+	@$(COMPILE) pyproject.toml --group dev --extra local --extra postgres --output-file requirements.lock
+	@$(COMPILE) pyproject.toml --extra postgres --constraint requirements.lock \
+		--output-file infra/requirements-worker.lock
 	@printf 'build\nhatchling\n' | $(COMPILE) - --constraint requirements.lock --output-file infra/requirements-build.lock
 
 clean: ## remove .venv and everything that tools left here; servers in the cache stay

@@ -21,6 +21,7 @@ missing() {
     has promtool || echo prometheus
     has haproxy || echo haproxy
     has caddy || echo caddy
+    has initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || echo postgresql
 }
 
 as_root() {

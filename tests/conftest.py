@@ -8,6 +8,7 @@ pytest_plugins = [
     "tests.support.docker_engine",
     "tests.support.harness",
     "tests.support.nats",
+    "tests.support.postgres",
     "tests.support.releases",
     "tests.support.serving",
     "tests.support.systemd_hosts",

@@ -15,6 +15,7 @@
     ├── ReleaseMissing
     ├── SecretMissing
     ├── TrafficRefused
+    ├── DatabaseRefused
     └── StaleToken
 
 Every message names the target, what happened and the way out. No field ever holds a secret.
@@ -108,6 +109,10 @@ class SecretMissing(ProviderError):
 
 class TrafficRefused(ProviderError):
     """A proxy did not take a target out of its traffic, or did not take it back in."""
+
+
+class DatabaseRefused(ProviderError):
+    """A database does not let a migration take its lock or keep its record there."""
 
 
 class TargetBusy(ProviderError):

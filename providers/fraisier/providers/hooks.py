@@ -12,6 +12,17 @@ Moment = Literal["before", "after", "on_failure", "on_rollback"]
 Scope = Literal["region", "batch", "target"]
 
 
+def filled(argv: tuple[str, ...], names: dict[str, str]) -> tuple[str, ...]:
+    """An argument list whose ``{name}`` were replaced by what they stand for; others stay as they are."""
+    found = []
+    for argument in argv:
+        text = argument
+        for name, value in names.items():
+            text = text.replace(f"{{{name}}}", value)
+        found.append(text)
+    return tuple(found)
+
+
 class Hook(Model):
     """One command.
 
@@ -33,13 +44,7 @@ class Hook(Model):
         >>> Hook(run=("purge", "--host={target}")).argv({"target": "a.example"})
         ('purge', '--host=a.example')
         """
-        filled = []
-        for argument in self.run:
-            text = argument
-            for name, value in names.items():
-                text = text.replace(f"{{{name}}}", value)
-            filled.append(text)
-        return tuple(filled)
+        return filled(self.run, names)
 
 
 class Moments(Model):

@@ -1,0 +1,31 @@
+"""What of a PostgreSQL DSN is secret."""
+
+from psycopg import Error
+from psycopg.conninfo import conninfo_to_dict
+
+
+def secrets_of(dsn: str) -> tuple[str, ...]:
+    """What of a DSN must not be shown: all of it, and its password alone."""
+    try:
+        password = conninfo_to_dict(dsn).get("password")
+    except Error:
+        password = None
+    return tuple(secret for secret in (dsn, str(password or "")) if secret)
+
+
+def masked(text: str, secrets: tuple[str, ...]) -> str:
+    """A text without secrets."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
+
+
+def masked_so_far(text: str, secrets: tuple[str, ...]) -> str:
+    """A text that goes on, without secrets, nor what may become one at its end.
+
+    >>> masked_so_far("key sesame, key ses", ("sesame",))
+    'key ***, key '
+    """
+    text = masked(text, secrets)
+    begun = max((n for secret in secrets for n in range(len(secret)) if text.endswith(secret[:n])), default=0)
+    return text[: len(text) - begun]

@@ -1,0 +1,103 @@
+"""The process that holds a database's lock while a migration's command runs on the worker.
+
+It is not the worker: one that dies in mid-migration must not free the lock while the command goes on. It reads a
+`GuardOrder` from its input, writes a `Word` a line, and ends by itself; whether anybody still listens changes nothing.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import suppress
+
+from fraisier.providers.errors import ProviderError
+from fraisier.providers.local_command import run_here
+from fraisier.providers.migrations.dsn import masked, masked_so_far, secrets_of
+from fraisier.providers.migrations.ledger import open_ledger, session_name
+from fraisier.providers.migrations.models import MigrationOrder, failed
+from fraisier.providers.migrations.story import migrate
+from fraisier.providers.migrations.words import GuardOrder, Word
+
+SAID_KEPT = 1000
+FAREWELL_S = 5.0
+"""How long the last word is offered to a worker that does not read, in seconds: it finds the record instead."""
+
+
+class Voice:
+    """Writes words to a pipe whose reader may be gone or stopped: that holds nothing up."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._unsent = b""
+        os.set_blocking(descriptor, False)
+
+    def say(self, word: Word) -> None:
+        """Say it, unless the reader has not yet taken what was said before."""
+        if self._sent():
+            self._unsent = word.model_dump_json().encode() + b"\n"
+            self._sent()
+
+    async def farewell(self, word: Word) -> None:
+        """Say it for certain, unless nobody listens."""
+        self._unsent += word.model_dump_json().encode() + b"\n"
+        end = asyncio.get_running_loop().time() + FAREWELL_S
+        while not self._sent() and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110 (a pipe tells nobody)
+            await asyncio.sleep(0.05)
+
+    def _sent(self) -> bool:
+        try:
+            while self._unsent:
+                self._unsent = self._unsent[os.write(self._descriptor, self._unsent) :]
+        except BlockingIOError:
+            return False
+        except BrokenPipeError:
+            self._unsent = b""
+        return True
+
+
+async def guard(given: GuardOrder, voice: Voice) -> None:
+    """Hold the lock, run the command, record how it ended, and tell."""
+    hidden = (*given.hidden, *secrets_of(given.dsn))
+    try:
+        async with open_ledger(given.dsn, database=given.order.database) as ledger:
+            result = await migrate(given.order, ledger, lambda: _run(given.order, hidden, voice))
+        word = Word(result=result)
+    except ProviderError as error:
+        word = Word(
+            error=type(error).__name__,
+            message=masked(str(error), hidden),
+            exit_status=getattr(error, "exit_status", None),
+            tail=getattr(error, "tail", ""),
+        )
+    await voice.farewell(word)
+
+
+async def _run(order: MigrationOrder, hidden: tuple[str, ...], voice: Voice) -> str:
+    def heard(text: str) -> None:
+        voice.say(Word(said=masked_so_far(text, hidden)[-SAID_KEPT:]))
+
+    try:
+        status, output = await run_here(order.argv, timeout_s=order.timeout_s, heard=heard)
+    except (OSError, TimeoutError) as error:
+        raise failed(order, None, str(error)) from None
+    if status != 0:
+        raise failed(order, status, masked(output, hidden))
+    return masked(output, hidden)
+
+
+async def _until_asked_to_end(given: GuardOrder) -> None:
+    task = asyncio.ensure_future(guard(given, Voice(sys.stdout.fileno())))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def main() -> None:
+    """Guard the one command that the input names."""
+    given = GuardOrder.model_validate_json(sys.stdin.buffer.read())
+    os.environ["PGAPPNAME"] = session_name(given.order.step.service, given.order.database)
+    asyncio.run(_until_asked_to_end(given))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""The worker's side of the guard: starts it, listens to it, and can leave it to itself."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+
+from fraisier.providers.errors import (
+    CommandFailed,
+    CommandUnknown,
+    ConnectFailed,
+    DatabaseRefused,
+    ProviderError,
+    StaleToken,
+    TargetBusy,
+)
+from fraisier.providers.local_command import Heard
+from fraisier.providers.migrations.models import MigrationOrder, MigrationResult
+from fraisier.providers.migrations.words import GuardOrder, Word
+
+GUARD = (sys.executable, "-m", "fraisier.providers.migrations.guard")
+
+LINE_LIMIT = 256 * 1024
+
+KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
+"""What a command gets of the worker's environment: the rest holds the worker's own passwords."""
+
+ERRORS: dict[str, type[ProviderError]] = {
+    error.__name__: error for error in (ConnectFailed, DatabaseRefused, StaleToken, TargetBusy)
+}
+
+_left: list["subprocess.Popen[bytes]"] = []
+"""Guards that go on without us; kept, so that nothing ends them with the object."""
+
+
+async def run_guarded(
+    told: GuardOrder, *, environment: Mapping[str, str], heard: Heard, leave: Callable[[], bool]
+) -> MigrationResult:
+    """Run a command on the worker, under the lock of its PostgreSQL database.
+
+    Args:
+        told: what shall run.
+        environment: more variables for the command.
+        heard: hears the command's output while it runs.
+        leave: asked when this is cancelled: whether the command shall go on without us.
+
+    Raises:
+        ProviderError: as `migrate`; `CommandUnknown` also when the guard itself was killed.
+    """
+    process = subprocess.Popen(  # noqa: ASYNC220 (asyncio's own would kill it with the worker)
+        GUARD,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={name: os.environ[name] for name in KEPT if name in os.environ} | dict(environment),
+        start_new_session=True,
+    )
+    try:
+        async with _output(process) as lines:
+            last = await _listen(process, told, lines, heard)
+    except BaseException:
+        if leave():
+            _left.append(process)
+        else:
+            process.terminate()
+            await asyncio.to_thread(process.wait)
+        raise
+    await asyncio.to_thread(process.wait)
+    return _outcome(told.order, last)
+
+
+@asynccontextmanager
+async def _output(process: "subprocess.Popen[bytes]") -> AsyncIterator[asyncio.StreamReader]:
+    lines = asyncio.StreamReader(limit=LINE_LIMIT)
+    pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(lines), process.stdout
+    )
+    try:
+        yield lines
+    finally:
+        pipe.close()
+
+
+async def _listen(
+    process: "subprocess.Popen[bytes]", told: GuardOrder, lines: asyncio.StreamReader, heard: Heard
+) -> Word:
+    await asyncio.to_thread(_send, process, told.model_dump_json().encode())
+    word = Word()
+    while line := await lines.readline():
+        word = Word.model_validate_json(line)
+        if word.said:
+            heard(word.said)
+    return word
+
+
+def _send(process: "subprocess.Popen[bytes]", what: bytes) -> None:
+    assert process.stdin is not None  # noqa: S101 (a pipe was asked for)
+    with suppress(BrokenPipeError), process.stdin as pipe:
+        pipe.write(what)
+
+
+def _outcome(order: MigrationOrder, last: Word) -> MigrationResult:
+    if last.result is not None:
+        return last.result
+    step = order.step
+    if last.error in ERRORS:
+        raise ERRORS[last.error](last.message, target=step.target, step=step.name)
+    kind = CommandFailed if last.error == CommandFailed.__name__ else CommandUnknown
+    raise kind(
+        last.message
+        or f"{order.database}: what guarded {order.argv[0]} was killed; how the command ended is not known",
+        target=step.target,
+        step=step.name,
+        command=order.argv[0],
+        exit_status=last.exit_status,
+        tail=last.tail,
+    )

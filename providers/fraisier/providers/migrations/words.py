@@ -1,0 +1,33 @@
+"""What the worker and the guard say to each other."""
+
+from fraisier.providers.migrations.models import MigrationOrder, MigrationResult
+from fraisier.providers.models import Model
+
+
+class GuardOrder(Model):
+    """What the guard is told; never stored.
+
+    Attributes:
+        dsn: of the database.
+        hidden: values that must not be shown.
+    """
+
+    order: MigrationOrder
+    dsn: str
+    hidden: tuple[str, ...] = ()
+
+
+class Word(Model):
+    """What the guard tells: what the command wrote so far, or at last how it ended.
+
+    Attributes:
+        error: the class of the error that it ended with.
+        message: what that says.
+    """
+
+    said: str = ""
+    result: MigrationResult | None = None
+    error: str = ""
+    message: str = ""
+    exit_status: int | None = None
+    tail: str = ""
