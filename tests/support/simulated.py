@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from fraisier.nats import NatsEventProvider
 from fraisier.providers.errors import CommandFailed, ConnectFailed, PreflightFailed, StaleToken, TrafficRefused
 from fraisier.providers.local_command import Heard
+from fraisier.providers.migrations.models import MigrationOrder, MigrationResult
 from fraisier.providers.models import (
     FencingToken,
     HealthCheck,
@@ -148,6 +149,14 @@ class SimulatedProvider(NatsEventProvider):
                 f"{self._name}: {argv[0]} failed", target=self._name, step=step.name, command=argv[0], exit_status=1
             )
         return ""
+
+    async def run_migration(self, order: MigrationOrder, *, heard: Heard) -> MigrationResult:
+        await self._once(order.step, order.phase, order.release)
+        if "fails" in order.argv:
+            raise CommandFailed(
+                f"{self._name}: no table orders", target=self._name, step=order.step.name, command="sh", exit_status=1
+            )
+        return MigrationResult(changed=True, output=" ".join(order.argv))
 
     async def rollback(self, step: Step, to: ReleaseRef | None) -> StepResult:
         result = await self._once(step, "rollback", to)

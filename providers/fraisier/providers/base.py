@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from pydantic import BaseModel
 
 from fraisier.providers.local_command import Heard
+from fraisier.providers.migrations.models import MigrationOrder, MigrationResult
 from fraisier.providers.models import HealthCheck, HealthResult, Release, ReleaseRef, Step, StepResult, TargetState
 from fraisier.providers.traffic.models import Traffic
 
@@ -92,6 +93,20 @@ class Provider(Protocol):
             step: whose token is compared, and whose end is recorded.
             argv: the argument list.
             timeout_s: how long it may take, in seconds.
+            heard: hears its output while it runs.
+
+        Raises:
+            CommandFailed: it ended with a status other than 0, or this kind of target runs no commands.
+        """
+        ...
+
+    async def run_migration(self, order: MigrationOrder, *, heard: Heard) -> MigrationResult:
+        """Run a migration's command in the staged release's folder, once for its database and release.
+
+        Once over all rollouts: what had run before is not run again, until it was taken back.
+
+        Args:
+            order: the command, and the step whose token is compared.
             heard: hears its output while it runs.
 
         Raises:

@@ -5,7 +5,10 @@ from functools import partial
 from typing import Any
 
 from fraisier.nats import NatsEventProvider, new_event
+from fraisier.providers.errors import CommandFailed
 from fraisier.providers.health import Probe, Sighting, watch
+from fraisier.providers.local_command import Heard
+from fraisier.providers.migrations.models import MigrationOrder, MigrationResult
 from fraisier.providers.models import HealthCheck, HealthResult, ReleaseRef, Step, StepResult
 from fraisier.providers.traffic.driver import open_driver
 from fraisier.providers.traffic.models import Traffic
@@ -50,6 +53,21 @@ class LifecycleProvider(NatsEventProvider):
         await self.fence(step)
         async with open_driver(traffic, step) as driver:
             return await driver.undrain(traffic.server(step.target), traffic.undrain_timeout.total_seconds())
+
+    async def run_migration(
+        self,
+        order: MigrationOrder,
+        *,
+        heard: Heard,  # noqa: ARG002 (the protocol's argument)
+    ) -> MigrationResult:
+        """Refuse: only a host runs commands."""
+        raise CommandFailed(
+            f"{order.step.target}: it is no host that could run the migrations of {order.database}",
+            target=order.step.target,
+            step=order.step.name,
+            command=order.argv[0],
+            exit_status=None,
+        )
 
     async def conclude_health(
         self, step: Step, release: ReleaseRef, check: HealthCheck, *, probe: Probe, tail: Tail

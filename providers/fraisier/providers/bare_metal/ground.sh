@@ -6,7 +6,7 @@
 #
 # Under the root:   releases/<version>-<digest>/   current -> releases/<version>-<digest>
 #   .fraisier/      lock, hooks.lock, holder, token, steps/<step>, releases/<name>, commands/<name>.start and .stop,
-#                   effects, unsettled, incoming/<pid>, service.log, hook.log
+#                   migrations/<database>.<name>.<phase>, effects, unsettled, incoming/<pid>, service.log, hook.log
 #
 # Answers are lines that begin with "fraisier ". Refusals are answers too, with the exit status: 64 no such step, 65 wrong digest, 66 no such release, 69 a tool is
 # missing, 73 the lock is held, 75 stale token, 78 something is in the way; any other is that of the command that failed.
@@ -16,7 +16,7 @@ umask 022
 LC_ALL=C
 export LC_ALL
 
-unit='' sudo=no start='' stop='' hook='' release='' box=''
+unit='' sudo=no start='' stop='' hook='' phase='' mark='' release='' box=''
 verb=$1
 shift
 for pair; do
@@ -37,6 +37,8 @@ for pair; do
     start=*) start=$value ;;
     stop=*) stop=$value ;;
     hook=*) hook=$value ;;
+    phase=*) phase=$value ;;
+    mark=*) mark=$value ;;
     lock_wait=*) lock_wait=$value ;;
     time_limit=*) time_limit=$value ;;
   esac
@@ -109,7 +111,7 @@ unlock() { exec 9>&-; }
 prepare() {
   mkdir -p "$root/releases"
   [ -d "$state" ] || mkdir -m 700 "$state" 2>/dev/null || [ -d "$state" ]
-  mkdir -p "$state/steps" "$state/releases" "$state/commands" "$state/incoming"
+  mkdir -p "$state/steps" "$state/releases" "$state/commands" "$state/incoming" "$state/migrations"
 }
 
 fence() {

@@ -21,6 +21,7 @@ from fraisier.providers.errors import (
 )
 from fraisier.providers.lifecycle import LifecycleProvider
 from fraisier.providers.local_command import Heard
+from fraisier.providers.migrations.models import MigrationOrder, MigrationResult
 from fraisier.providers.models import HealthCheck, HealthResult, Release, ReleaseRef, Step, StepResult, TargetState
 
 LOOK_TIMEOUT_S = 30.0
@@ -118,6 +119,17 @@ class BareMetalProvider(LifecycleProvider):
         patience = self._options.step_timeout.total_seconds()
         done = await self._run("hook", arguments, timeout_s=timeout_s + patience, heard=heard)
         return done.tail
+
+    async def run_migration(self, order: MigrationOrder, *, heard: Heard) -> MigrationResult:
+        """Run a command in the release's folder; a mark on the host tells later rollouts that its database had it."""
+        patience = self._options.step_timeout.total_seconds()
+        done = await self._run(
+            "hook",
+            script.migration(self._options, order),
+            timeout_s=2 * order.timeout_s + patience,  # as long again for another one's end
+            heard=heard,
+        )
+        return MigrationResult(changed=_result(done).changed, output=done.tail)
 
     async def rollback(self, step: Step, to: ReleaseRef | None) -> StepResult:
         """Run a kept release again, or stop the service and remove `current` when nothing ran before."""

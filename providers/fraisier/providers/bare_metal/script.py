@@ -7,6 +7,7 @@ from importlib.resources import files
 from urllib.parse import quote, unquote
 
 from fraisier.providers.bare_metal.options import BareMetalOptions
+from fraisier.providers.migrations.models import MigrationOrder
 from fraisier.providers.models import FencingToken, ReleaseRef, Step, TargetState
 
 SCRIPT = "\n".join((files(__package__) / part).read_text() for part in ("ground.sh", "step.sh"))
@@ -63,6 +64,19 @@ def act(verb: str, options: BareMetalOptions, step: Step, release: ReleaseRef | 
             f"digest={release.digest}",
         ]
     return arguments
+
+
+def migration(options: BareMetalOptions, order: MigrationOrder) -> list[str]:
+    """The arguments of a migration's command: a hook that leaves a mark for its database and release."""
+    seconds = max(1, round(order.timeout_s))
+    return [
+        *act("hook", options, order.step, order.release),
+        f"hook={shlex.join(order.argv)}",
+        f"time_limit={seconds}",
+        f"lock_wait={seconds}",
+        f"phase={order.phase}",
+        f"mark={order.database}.{release_name(order.release)}",
+    ]
 
 
 def command_line(arguments: Iterable[str]) -> str:

@@ -178,10 +178,11 @@ do_hook() {
   exec 8>>"$state/hooks.lock"
   wait_for_lock 8
   begin # once more: the attempt that held the lock may have ended it
+  if [ -n "$mark" ] && migrated; then return; fi
   unlock
   log=$state/hook.log shown=0
   : >"$log"
-  (cd "$root" && limited sh -c "$hook") >>"$log" 2>&1 </dev/null 8>&- &
+  (cd "$root/${release:+releases/$release}" && limited sh -c "$hook") >>"$log" 2>&1 </dev/null 8>&- &
   running=$!
   while kill -0 "$running" 2>/dev/null; do
     sleep 0.2 2>/dev/null || sleep 1
@@ -192,7 +193,26 @@ do_hook() {
   show_hook
   [ "$status" -eq 0 ] || exit "$status"
   lock
+  [ -z "$mark" ] || note_migration
   record 1 ended
+}
+
+# A migration runs once for its database and release, whichever rollout asks: its mark outlives the rollout's steps.
+migrated() {
+  case $phase in
+    rollback) if [ -f "$state/migrations/$mark.expand" ]; then return 1; else record 0 'there is nothing to take back'; fi ;;
+    *)
+      seen=$(cat "$state/migrations/$mark.$phase" 2>/dev/null) || return 1
+      if [ "$seen" = "$step" ]; then record 1 ended; else record 0 'it had run before'; fi
+      ;;
+  esac
+}
+
+note_migration() {
+  if [ "$phase" = rollback ]; then rm -f "$state/migrations/$mark.expand" && flush "$state/migrations"
+  else write_file "$state/migrations/$mark.$phase" "$step"
+  fi
+  note "$phase" "$mark"
 }
 
 # What a hook has written since the last look. Whatever it writes, little of it is kept.

@@ -76,13 +76,15 @@ async def _run(order: MigrationOrder, hidden: tuple[str, ...], voice: Voice) -> 
     def heard(text: str) -> None:
         voice.say(Word(said=masked_so_far(text, hidden)[-SAID_KEPT:]))
 
+    # All that this process was given: the worker has chosen it.
+    environment = {**os.environ, "PGAPPNAME": session_name(order.step.service, order.database)}
     try:
-        status, output = await run_here(order.argv, timeout_s=order.timeout_s, heard=heard)
-    except (OSError, TimeoutError) as error:
+        ended = await run_here(order.argv, timeout_s=order.timeout_s, environment=environment, heard=heard)
+    except (OSError, ValueError, TimeoutError) as error:
         raise failed(order, None, str(error)) from None
-    if status != 0:
-        raise failed(order, status, masked(output, hidden))
-    return masked(output, hidden)
+    if ended.status != 0:
+        raise failed(order, ended.status, masked(ended.tail, hidden))
+    return masked(ended.tail, hidden)
 
 
 async def _until_asked_to_end(given: GuardOrder) -> None:
@@ -95,7 +97,6 @@ async def _until_asked_to_end(given: GuardOrder) -> None:
 def main() -> None:
     """Guard the one command that the input names."""
     given = GuardOrder.model_validate_json(sys.stdin.buffer.read())
-    os.environ["PGAPPNAME"] = session_name(given.order.step.service, given.order.database)
     asyncio.run(_until_asked_to_end(given))
 
 

@@ -16,16 +16,13 @@ from fraisier.providers.errors import (
     StaleToken,
     TargetBusy,
 )
-from fraisier.providers.local_command import Heard
+from fraisier.providers.local_command import KEPT, Heard
 from fraisier.providers.migrations.models import MigrationOrder, MigrationResult
 from fraisier.providers.migrations.words import GuardOrder, Word
 
 GUARD = (sys.executable, "-m", "fraisier.providers.migrations.guard")
 
 LINE_LIMIT = 256 * 1024
-
-KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
-"""What a command gets of the worker's environment: the rest holds the worker's own passwords."""
 
 ERRORS: dict[str, type[ProviderError]] = {
     error.__name__: error for error in (ConnectFailed, DatabaseRefused, StaleToken, TargetBusy)

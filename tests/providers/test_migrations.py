@@ -121,7 +121,9 @@ async def test_a_failure_is_told_with_its_last_words_and_stays_the_answer_of_its
     ran = tmp_path / "ran"
     argv = ("sh", "-c", f'echo >>{ran}; echo "no table orders, {PASSWORD}" >&2; exit 3')
     for attempt in (1, 2):
-        with pytest.raises(CommandFailed, match=r"orders: expand: sh ended with 3: .*no table orders, \*\*\*") as failed:
+        with pytest.raises(
+            CommandFailed, match=r"orders: expand: sh( ended with 3)?: no table orders, \*\*\*"
+        ) as failed:
             await run(order(*argv, token=(5, 1, attempt)), database)
         assert failed.value.tail == "no table orders, ***"
     assert (ran.read_text(), database.records()) == ("\n", {"expand": "failed"})
@@ -220,9 +222,7 @@ async def test_when_all_that_ran_it_died_it_runs_again_once_its_sessions_are_gon
 
 
 def sleepers(database: Database) -> int:
-    ((count,),) = database.ask(
-        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'BEGIN; %'"
-    )
+    ((count,),) = database.ask("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'BEGIN; %'")
     return int(count)
 
 

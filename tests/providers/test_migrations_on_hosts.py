@@ -1,0 +1,123 @@
+"""Migrations that a host runs: its lock and its marks are what makes them run once."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fraisier.providers.bare_metal import BareMetalProvider
+from fraisier.providers.errors import CommandFailed, CommandUnknown, StaleToken
+from fraisier.providers.migrations.migrator import PostgresMigrator
+from fraisier.providers.migrations.models import Migration, MigrationOrder, MigrationResult
+from fraisier.providers.models import FencingToken, Release, Step
+from tests.contracts.rollout import Rollout
+from tests.providers.by_hand import connected, until
+from tests.providers.ssh_bench import SshBench
+from tests.support.postgres import Database
+
+WAIT_S = 60.0
+
+
+def order(
+    release: Release, *argv: str, phase: Any = "expand", token: tuple[int, int, int] = (5, 1, 1), rollout: str = "r1"
+) -> MigrationOrder:
+    generation, ordinal, attempt = token
+    step = Step(
+        rollout_id=rollout,
+        service="api",
+        region="test",
+        target="t1",
+        name="migrate",
+        token=FencingToken(generation=generation, ordinal=ordinal, attempt=attempt),
+    )
+    return MigrationOrder(step=step, database="orders", release=release.ref, phase=phase, argv=argv, timeout_s=WAIT_S)
+
+
+@pytest.fixture
+def ran(tmp_path: Path) -> Path:
+    return tmp_path / "ran"
+
+
+async def run(provider: BareMetalProvider, what: MigrationOrder) -> MigrationResult:
+    return await provider.run_migration(what, heard=id)
+
+
+async def staged(bench: SshBench) -> tuple[BareMetalProvider, Release]:
+    provider, release = await connected(bench), bench.release("2.0.0")
+    await provider.stage(Rollout(bench, generation=1).step("stage"), release)
+    return provider, release
+
+
+async def test_it_runs_in_the_releases_folder_once_over_all_rollouts(ssh_bench: SshBench, ran: Path):
+    provider, release = await staged(ssh_bench)
+    argv = ("sh", "-c", f"echo >>{ran}; cat VERSION >&2")
+    first = await run(provider, order(release, *argv))
+    assert first == MigrationResult(changed=True, output="2.0.0")
+    assert (await run(provider, order(release, *argv, token=(5, 1, 2)))).changed
+    for generation in (6, 7):
+        later = order(release, *argv, token=(generation, 1, 1), rollout="r2")
+        assert not (await run(provider, later)).changed
+    assert ran.read_text() == "\n"
+    with pytest.raises(StaleToken):
+        await run(provider, order(release, *argv))
+    await provider.disconnect()
+
+
+async def test_a_failure_leaves_no_mark_and_a_rollback_removes_it(ssh_bench: SshBench, ran: Path):
+    provider, release = await staged(ssh_bench)
+    with pytest.raises(CommandFailed, match="hook failed with status 3: no table orders"):
+        await run(provider, order(release, "sh", "-c", "echo no table orders >&2; exit 3"))
+    back = {"phase": "rollback"}
+    assert not (await run(provider, order(release, "touch", str(ran), **back, token=(6, 1, 1)))).changed
+    assert not ran.exists()
+    assert (await run(provider, order(release, "true", token=(7, 1, 1)))).changed
+    assert (await run(provider, order(release, "touch", str(ran), **back, token=(8, 1, 1)))).changed
+    assert ran.exists()
+    assert (await run(provider, order(release, "true", token=(9, 1, 1)))).changed
+    await provider.disconnect()
+
+
+async def test_a_lost_connection_neither_ends_nor_doubles_it_for_another_rollout_either(
+    ssh_bench: SshBench, ran: Path, tmp_path: Path
+):
+    provider, release = await staged(ssh_bench)
+    argv = ("sh", "-c", f"echo >>{ran}; until [ -e {tmp_path}/go ]; do echo on; sleep 0.1; done")
+    first = asyncio.create_task(run(provider, order(release, *argv)))
+    await asyncio.wait_for(until(ran.exists), WAIT_S)
+    ssh_bench.host.cut()
+    with pytest.raises(CommandUnknown):
+        await first
+    second = asyncio.create_task(run(provider, order(release, *argv, token=(6, 1, 1), rollout="r2")))
+    await asyncio.wait_for(until(lambda: "r2" in holder(ssh_bench)), WAIT_S)
+    (tmp_path / "go").touch()
+    # The first one's attempt was overtaken, so it left no record of its step; its mark is what counts.
+    assert not (await second).changed
+    assert ran.read_text() == "\n"
+    await provider.disconnect()
+
+
+def holder(bench: SshBench) -> str:
+    path = bench.root / ".fraisier" / "holder"
+    return path.read_text() if path.exists() else ""
+
+
+async def test_with_postgres_the_record_is_in_the_database_too(
+    ssh_bench: SshBench, database: Database, ran: Path, monkeypatch: pytest.MonkeyPatch
+):
+    provider, release = await staged(ssh_bench)
+    monkeypatch.setenv("ORDERS_DSN", database.dsn)
+    argv = ("sh", "-c", f'echo "$PGAPPNAME" >>{ran}')
+    migration = Migration.model_validate(
+        {"database": "orders", "postgres": {"secret": "env:ORDERS_DSN"}, "expand": argv, "on": "host", "region": "test"}
+    )
+    migrator = PostgresMigrator()
+    assert await migrator.problems(migration) == []
+    for token, changed in (((5, 1, 1), True), ((5, 1, 2), True), ((6, 1, 1), False)):
+        what = order(release, *argv, token=token, rollout=f"r{token[0]}")
+        result = await migrator.run(what, migration, host=provider, heard=id, leave=lambda: False)
+        assert result.changed is changed
+    assert ran.read_text().startswith("fraisier migration ")
+    assert len(ran.read_text().splitlines()) == 1
+    assert database.records() == {"expand": "done"}
+    await provider.disconnect()
