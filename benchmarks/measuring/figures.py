@@ -9,11 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 RESULTS = Path(__file__).parents[1] / "results"
+SMALL = 100
+"""Figures below it are shown with three digits."""
 
 
 @dataclass
 class Figures:
-    """What was measured, by job and by side, a figure a round; more is better."""
+    """What was measured, by job and by side, a figure a round; whether more or less is better, the unit tells."""
 
     unit: str
     rounds: dict[str, dict[str, list[float]]] = field(default_factory=dict)
@@ -40,10 +42,13 @@ class Figures:
         for job, sides in self.rounds.items():
             for side, figures in sides.items():
                 middle, low, high = self.ratio(job, side, floor)
-                print(f"{job:<26}{side:<26}{statistics.median(figures):>12.0f}{middle:>14.2f}{low:>7.2f}-{high:.2f}")
+                seen = (
+                    f"{statistics.median(figures):.3g}" if figures[0] < SMALL else f"{statistics.median(figures):.0f}"
+                )
+                print(f"{job:<26}{side:<26}{seen:>12}{middle:>14.2f}{low:>7.2f}-{high:.2f}")
 
-    def keep(self, name: str) -> None:
-        """Write ``results/<name>.json`` with the machine and the versions."""
+    def keep(self, name: str, **others: "Figures") -> None:
+        """Write ``results/<name>.json`` with the machine, the versions, and what else the same rounds measured."""
         RESULTS.mkdir(exist_ok=True)
         kept = {
             "machine": {"platform": platform.platform(), "cores": os.cpu_count(), "python": platform.python_version()},
@@ -51,5 +56,6 @@ class Figures:
             "unit": self.unit,
             "rounds": self.rounds,
             "notes": self.notes,
+            **{name: {"unit": other.unit, "rounds": other.rounds} for name, other in others.items()},
         }
         (RESULTS / f"{name}.json").write_text(json.dumps(kept, indent=2))

@@ -49,8 +49,11 @@ class Provider(Protocol):
         """Ask the target what it runs of this service. Changes nothing."""
         ...
 
-    async def preflight(self, release: Release) -> None:
+    async def preflight(self, release: Release) -> TargetState | None:
         """Look whether the release could be deployed here. Changes nothing.
+
+        Returns:
+            What `inspect` would tell, where the same look shows it; else None, and `inspect` is asked.
 
         Raises:
             PreflightFailed: with all the reasons found, not only the first.

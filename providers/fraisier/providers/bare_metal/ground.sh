@@ -66,11 +66,23 @@ trap farewell EXIT
 has() { command -v "$1" >/dev/null 2>&1; }
 
 # --- files that survive a power cut -------------------------------------------------------------------------------
+# Every process costs about a millisecond, a hundred times over where a hundred hosts share a machine: the shell reads
+# and writes small files itself, and one sync flushes whatever belongs together.
 
-flush() { sync "$1" 2>/dev/null || sync; }
+flush() { sync "$@" 2>/dev/null || sync; }
 
-write_file() {
-  printf '%s\n' "$2" >"$1.new"
+# write_line FILE TEXT: not flushed yet. What a power cut leaves of it has no end, and read_line takes it for nothing.
+write_line() { printf '%s\n' "$2" >"$1"; }
+
+# read_line FILE: into `line`; fails where there is no whole one.
+read_line() {
+  line=''
+  [ -f "$1" ] && IFS= read -r line <"$1"
+}
+
+# replace_line FILE TEXT: the old line or the new one, whatever happens.
+replace_line() {
+  write_line "$1.new" "$2"
   flush "$1.new"
   mv -f "$1.new" "$1"
   flush "${1%/*}"
@@ -109,98 +121,139 @@ unlock() { exec 9>&-; }
 # --- who may act, and what was done ---------------------------------------------------------------------------------
 
 prepare() {
+  if [ -d "$root/releases" ] && [ -d "$state/steps" ] && [ -d "$state/releases" ] && [ -d "$state/commands" ] &&
+    [ -d "$state/incoming" ]; then return; fi
   mkdir -p "$root/releases"
   [ -d "$state" ] || mkdir -m 700 "$state" 2>/dev/null || [ -d "$state" ]
   mkdir -p "$state/steps" "$state/releases" "$state/commands" "$state/incoming" "$state/migrations"
 }
 
+# The highest token that was seen, as `seen_…`: the last whole line of a file that grows.
+read_token() {
+  seen_generation=0 seen_ordinal=0 seen_attempt=0 seen=0 torn=''
+  [ -f "$state/token" ] || return 0
+  while read -r one two three; do
+    seen_generation=$one seen_ordinal=$two seen_attempt=$three seen=$((seen + 1))
+  done <"$state/token"
+  torn=$one
+}
+
 fence() {
-  seen_generation=0 seen_ordinal=0 seen_attempt=0
-  if [ -f "$state/token" ]; then
-    read -r seen_generation seen_ordinal seen_attempt <"$state/token"
-  fi
+  read_token
   newer=$((generation - seen_generation))
   [ "$newer" -ne 0 ] || newer=$((ordinal - seen_ordinal))
   [ "$newer" -ne 0 ] || newer=$((attempt - seen_attempt))
   if [ "$newer" -lt 0 ]; then
     refuse 75 "a newer attempt was here: $seen_generation.$seen_ordinal.$seen_attempt"
   fi
+  if [ "$newer" -gt 0 ]; then keep_token; fi
+}
+
+keep_token() {
   # Markers of an older generation guard nothing: the token refuses their steps before they are looked at.
-  if [ "$generation" -gt "$seen_generation" ]; then rm -f "$state/steps/"*; fi
-  if [ "$newer" -gt 0 ]; then write_file "$state/token" "$generation $ordinal $attempt"; fi
+  if [ "$generation" -gt "$seen_generation" ]; then forget_steps; fi
+  if [ "$seen" -eq 0 ] || [ "$seen" -gt 100 ] || [ -n "$torn" ]; then
+    replace_line "$state/token" "$generation $ordinal $attempt"
+  else
+    printf '%s\n' "$generation $ordinal $attempt" >>"$state/token"
+    flush "$state/token"
+  fi
+}
+
+forget_steps() {
+  for marker in "$state/steps"/*; do
+    if [ -e "$marker" ]; then rm -f "$state/steps/"*; fi
+    return
+  done
 }
 
 begin() {
   prepare
   lock
   fence
-  if [ -f "$state/steps/$step" ]; then
-    say "done $(cat "$state/steps/$step")"
+  if read_line "$state/steps/$step"; then
+    say "done $line"
     exit 0
   fi
 }
 
-# record 0|1 DETAIL: the step is done, and whether it changed anything.
+# record 0|1 DETAIL: the step is done, and whether it changed anything. Whatever it did is flushed by then.
 record() {
-  write_file "$state/steps/$step" "$*"
+  write_line "$state/steps/$step" "$*"
+  flush "$state/steps/$step" "$state/steps"
   say "done $*"
 }
 
-# note WHAT NAME: one line an effect.
+# note WHAT NAME: one line an effect, not flushed yet.
 note() {
-  printf '%s %s.%s.%s %s %s %s\n' "$(date +%s)" "$generation" "$ordinal" "$attempt" "$step" "$1" "$2" \
-    >>"$state/effects"
-  flush "$state/effects"
+  now=${now:-$(date +%s)}
+  printf '%s %s.%s.%s %s %s %s\n' "$now" "$generation" "$ordinal" "$attempt" "$step" "$1" "$2" >>"$state/effects"
 }
 
 # --- releases -------------------------------------------------------------------------------------------------------
 
-current() {
+# The release that `current` points to, into `running`.
+find_running() {
+  running=''
   link=$(readlink "$root/current" 2>/dev/null) || return 0
-  case $link in releases/*) printf '%s\n' "${link#releases/}" ;; esac
+  case $link in releases/*) running=${link#releases/} ;; esac
 }
 
-staged() { [ -f "$state/releases/$1" ] && [ -d "$root/releases/$1" ]; }
+# staged NAME: whether it is whole; then `line` has its version and digest.
+staged() { [ -d "$root/releases/$1" ] && read_line "$state/releases/$1"; }
 
-# The last switch of the service: its step and the release.
-last_switch() {
+# Reads the log of effects, once: the last switch of the service into `switched_at`, `switched_by` (a step) and
+# `switched_to`; the names of releases into `names`, last activated first, then what was only staged.
+look_back() {
+  switched_at='' switched_by='' switched_to='' names=''
   [ -f "$state/effects" ] || return 0
-  awk '$4 == "activate" || $4 == "rollback" || $4 == "stop" { last = $3 " " $5 } END { print last }' "$state/effects"
+  names=$(awk '
+    $4 == "activate" || $4 == "rollback" || $4 == "stop" { last = $1 " " $3 " " $5 }
+    $4 == "activate" || $4 == "rollback" { ran[++n] = $5 }
+    $4 == "stage" { came[++m] = $5 }
+    END {
+      print (last == "" ? "- - -" : last)
+      for (; n; n--) if (!seen[ran[n]]++) print ran[n]
+      for (; m; m--) if (!seen[came[m]]++) print came[m]
+    }' "$state/effects")
+  # shellcheck disable=SC2086 # words, none of which holds a space
+  set -- $names
+  switched_at=$1 switched_by=$2 switched_to=$3
+  shift 3
+  names=$*
 }
 
-# Whether the service was last started, completely, out of this release.
+# settled NAME: whether the service was last started, completely, out of this release.
 settled() {
-  [ "$(current)" = "$1" ] || return 1
-  switched=$(last_switch)
-  [ "${switched#* }" = "$1" ] || return 1
-  [ ! -f "$state/unsettled" ] || [ "$(cat "$state/unsettled")" = "${switched% *}" ]
+  [ "$running" = "$1" ] && [ "$switched_to" = "$1" ] || return 1
+  [ ! -s "$state/unsettled" ] || { read_line "$state/unsettled" && [ "$line" = "$switched_by" ]; }
 }
 
-# Names of what is kept, last activated first, then what was only staged.
-kept() {
-  {
-    if [ -f "$state/effects" ]; then
-      awk '$4 == "activate" || $4 == "rollback" { line[++n] = $5 } END { for (; n; n--) print line[n] }' "$state/effects"
-    fi
-    ls -t "$state/releases"
-  } | awk '!seen[$0]++' | while read -r name; do
-    if staged "$name"; then printf '%s\n' "$name"; fi
+# Names of what is kept, in the order of `names`, into `kept`.
+find_kept() {
+  kept=''
+  for marker in "$state/releases"/*; do names="$names ${marker##*/}"; done
+  for name in $names; do
+    case " $kept " in *" $name "*) continue ;; esac
+    if staged "$name"; then kept="$kept $name"; fi
   done
 }
 
+# digest_of FILE, into `arrived`
 digest_of() {
-  if has sha256sum; then sha256sum <"$1"
-  elif has shasum; then shasum -a 256 <"$1"
-  else openssl dgst -sha256 -r <"$1"
-  fi | cut -c 1-64
+  if has sha256sum; then arrived=$(sha256sum <"$1")
+  elif has shasum; then arrived=$(shasum -a 256 <"$1")
+  else arrived=$(openssl dgst -sha256 -r <"$1")
+  fi
+  arrived=${arrived%% *}
 }
 
+# point_current NAME: not flushed yet
 point_current() {
-  rm -f "$state/current.new"
+  if [ -L "$state/current.new" ]; then rm "$state/current.new"; fi
   ln -s "releases/$1" "$state/current.new"
   # One rename(2), whatever this system calls it: a reader sees the old release or the new one, never none.
   mv -T "$state/current.new" "$root/current" 2>/dev/null ||
     mv -h "$state/current.new" "$root/current" 2>/dev/null ||
     perl -e 'rename($ARGV[0], $ARGV[1]) or die "$ARGV[1]: $!\n"' "$state/current.new" "$root/current"
-  flush "$root"
 }

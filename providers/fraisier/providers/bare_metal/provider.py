@@ -79,13 +79,14 @@ class BareMetalProvider(LifecycleProvider):
         done = await self._run("inspect", script.look("inspect", self._options, service), timeout_s=LOOK_TIMEOUT_S)
         return script.state(done.output)
 
-    async def preflight(self, release: Release) -> None:
-        """Look at tools, rights, space, the unit and what is in the way."""
+    async def preflight(self, release: Release) -> TargetState:
+        """Look at tools, rights, space, the unit and what is in the way, and at what runs, in one round trip."""
         arguments = script.look("preflight", self._options, release.service)
         done = await self._run("preflight", arguments, timeout_s=LOOK_TIMEOUT_S)
         reasons = script.problems(done.output)
         if reasons:
             raise PreflightFailed(target=self.target, reasons=reasons)
+        return script.state(done.output)
 
     async def stage(self, step: Step, release: Release) -> StepResult:
         """Send the artifact, unless the host has it, and unpack it beside what runs."""

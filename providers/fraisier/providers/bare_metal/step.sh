@@ -2,17 +2,18 @@
 
 # --- the service ----------------------------------------------------------------------------------------------------
 
-# A hung command must not hold the lock for ever. perl first, since timeout puts the service into a process group.
+# In a subshell, which becomes the command: a hung one must not hold the lock for ever. perl first, since timeout puts
+# the service into a process group.
 limited() {
-  if has perl; then perl -e 'alarm shift; exec @ARGV or die "$ARGV[0]: $!\n"' "$time_limit" "$@"
-  elif has timeout; then timeout "$time_limit" "$@"
-  else "$@"
+  if has perl; then exec perl -e 'alarm shift; exec @ARGV or die "$ARGV[0]: $!\n"' "$time_limit" "$@"
+  elif has timeout; then exec timeout "$time_limit" "$@"
+  else exec "$@"
   fi
 }
 
 # The descriptor of the lock is closed for whatever may live on.
 systemctl_() {
-  if [ "$sudo" = yes ]; then limited sudo -n systemctl "$@" 9>&-; else limited systemctl "$@" 9>&-; fi
+  if [ "$sudo" = yes ]; then (limited sudo -n systemctl "$@") 9>&-; else (limited systemctl "$@") 9>&-; fi
 }
 
 command_() {
@@ -52,8 +53,18 @@ stop_service() {
 # A release keeps the commands that it was activated with: they bring it back, whatever a later manifest says.
 keep_commands() {
   [ -z "$unit" ] || return 0
-  write_file "$state/commands/$1.start" "$start"
-  write_file "$state/commands/$1.stop" "$stop"
+  if [ -f "$state/commands/$1.stop" ]; then
+    keep_command "$1.start" "$start"
+    keep_command "$1.stop" "$stop"
+  else
+    write_line "$state/commands/$1.start" "$start"
+    write_line "$state/commands/$1.stop" "$stop"
+    flush "$state/commands/$1.start" "$state/commands/$1.stop" "$state/commands"
+  fi
+}
+
+keep_command() {
+  [ "$(cat "$state/commands/$1" 2>/dev/null)" = "$2" ] || replace_line "$state/commands/$1" "$2"
 }
 
 # command_of RELEASE start|stop: the release's own, or the given one where it kept none.
@@ -68,8 +79,9 @@ service_is_up() { [ -z "$unit" ] || systemctl is-active --quiet "$unit"; }
 
 # switch_to NAME WHAT: point to the release and start the service out of it.
 switch_to() {
-  write_file "$state/unsettled" "$step"
-  own=$(command_of "$(current)" stop)
+  write_line "$state/unsettled" "$step"
+  flush "$state/unsettled" "$state"
+  own=$(command_of "$running" stop)
   if [ "$2" = activate ]; then keep_commands "$1"; fi
   if [ -z "$unit" ] && [ -L "$root/current" ]; then
     # What cannot be stopped must not keep the good release from coming back; going forward it must.
@@ -78,10 +90,12 @@ switch_to() {
   point_current "$1"
   start_service "$1"
   note "$2" "$1"
-  rm -f "$state/unsettled"
+  flush "$root" "$state/effects"
+  : >"$state/unsettled"
 }
 
-in_the_way() { { [ -e "$root/current" ] || [ -L "$root/current" ]; } && [ -z "$(current)" ]; }
+# After find_running.
+in_the_way() { { [ -e "$root/current" ] || [ -L "$root/current" ]; } && [ -z "$running" ]; }
 
 # --- the verbs ------------------------------------------------------------------------------------------------------
 
@@ -97,7 +111,7 @@ do_stage() {
   box=$state/incoming/$$
   mkdir "$box" "$box/tree"
   cat >"$box/artifact"
-  arrived=$(digest_of "$box/artifact")
+  digest_of "$box/artifact"
   [ "sha256:$arrived" = "$digest" ] || refuse 65 "what arrived has the digest sha256:$arrived"
   tar -x -z -o -f "$box/artifact" -C "$box/tree"
   rm "$box/artifact"
@@ -108,11 +122,14 @@ do_stage() {
     record 0 already there
     return
   fi
-  [ "$(current)" != "$release" ] || refuse 78 "$root/current points to $release, which no rollout brought: move it away"
-  rm -rf "$root/releases/$release"
+  find_running
+  [ "$running" != "$release" ] || refuse 78 "$root/current points to $release, which no rollout brought: move it away"
+  if [ -e "$root/releases/$release" ]; then rm -rf "$root/releases/$release"; fi
   mv "$box/tree" "$root/releases/$release"
-  write_file "$state/releases/$release" "$version $digest"
+  flush "$root/releases"
+  write_line "$state/releases/$release" "$version $digest"
   note stage "$release"
+  flush "$state/releases/$release" "$state/releases" "$state/effects"
   record 1 unpacked
 }
 
@@ -126,6 +143,8 @@ sweep() {
 do_activate() {
   begin
   staged "$release" || refuse 66 "$release is not staged here"
+  find_running
+  look_back
   if in_the_way; then refuse 78 "$root/current is not a link into $root/releases: move it away"; fi
   if settled "$release" && service_is_up; then
     record 0 already active
@@ -137,6 +156,8 @@ do_activate() {
 
 do_rollback() {
   begin
+  find_running
+  look_back
   if in_the_way; then refuse 78 "$root/current is not a link into $root/releases: move it away"; fi
   if [ -z "$release" ]; then
     take_down
@@ -151,15 +172,15 @@ do_rollback() {
 }
 
 take_down() {
-  if [ ! -L "$root/current" ] && [ ! -f "$state/unsettled" ]; then
+  if [ ! -L "$root/current" ] && [ ! -s "$state/unsettled" ]; then
     record 0 unchanged
     return
   fi
-  stop_service "$(command_of "$(current)" stop)" "$stop"
+  stop_service "$(command_of "$running" stop)" "$stop"
   rm -f "$root/current"
-  flush "$root"
   note stop -
-  rm -f "$state/unsettled"
+  flush "$root" "$state/effects"
+  : >"$state/unsettled"
   record 1 stopped
 }
 
@@ -229,28 +250,37 @@ show_hook() {
 
 do_prune() {
   begin
-  running=$(current)
-  removed=0
-  for name in $(kept | tail -n "+$((keep + 1))"); do
-    [ "$name" != "$running" ] || continue
-    rm -f "$state/releases/$name" "$state/commands/$name.start" "$state/commands/$name.stop"
-    rm -rf "$root/releases/$name"
+  find_running
+  look_back
+  find_kept
+  removed=0 left=$keep
+  for name in $kept; do
+    left=$((left - 1))
+    if [ "$left" -ge 0 ] || [ "$name" = "$running" ]; then continue; fi
+    # The marker first: what is half gone is not there.
+    rm -rf "$state/releases/$name" "$state/commands/$name.start" "$state/commands/$name.stop" "$root/releases/$name"
     note prune "$name"
     removed=$((removed + 1))
   done
+  if [ "$removed" -gt 0 ]; then flush "$state/effects"; fi
   record "$((removed > 0))" "removed $removed"
 }
 
 do_inspect() {
-  [ -d "$state" ] || { in_the_way && say foreign; return 0; }
-  [ ! -f "$state/token" ] || say "token $(cat "$state/token")"
+  find_running
   if in_the_way; then say foreign; fi
-  for name in $(kept); do say "release $name $(cat "$state/releases/$name")"; done
-  running=$(current)
-  [ -z "$running" ] || say "current $running"
-  if [ -n "$running" ] && settled "$running"; then
-    awk '$4 == "activate" || $4 == "rollback" { last = $1 " " $3 } END { print "fraisier since " last }' "$state/effects"
-  fi
+  [ -d "$state" ] || return 0
+  read_token
+  if [ "$seen" -gt 0 ]; then say "token $seen_generation $seen_ordinal $seen_attempt"; fi
+  look_back
+  find_kept
+  for name in $kept; do
+    staged "$name"
+    say "release $name $line"
+  done
+  [ -n "$running" ] || return 0
+  say "current $running"
+  if settled "$running"; then say "since $switched_at $switched_by"; fi
 }
 
 do_preflight() {
@@ -264,8 +294,9 @@ do_preflight() {
   [ -w "$there" ] || say "problem $(id -un) may not write to $there: create $root and give it to $(id -un)"
   free=$(df -Pk "$there" | awk 'NR == 2 { print $4 }')
   [ "$free" -ge "$need_kb" ] || say "problem only $free KB are free in $there, and $need_kb KB are needed"
-  if in_the_way; then say "problem $root/current is not a link into $root/releases: move it away"; fi
   [ -z "$unit" ] || preflight_unit
+  do_inspect
+  if in_the_way; then say "problem $root/current is not a link into $root/releases: move it away"; fi
   say 'done 0 looked'
 }
 

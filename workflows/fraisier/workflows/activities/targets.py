@@ -55,8 +55,7 @@ class TargetActivities:
         release = await self._release(asked.release, fetch=False)
 
         async def ask(provider: Provider) -> TargetState:
-            await provider.preflight(release)
-            return await provider.inspect(release.service)
+            return await provider.preflight(release) or await provider.inspect(release.service)
 
         states, unfit = await self._ask(asked.region, ask, patience=UNREACHABLE_AFTER_S)
         return PreflightReport(region=asked.region.name, states=states, unfit=unfit)

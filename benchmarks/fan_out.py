@@ -1,0 +1,131 @@
+"""Fan-out: one job on many SSH hosts, Fraisier beside bare asyncssh and its peers, in interleaved rounds.
+
+``fan_out.py [HOSTS ...] [--rounds N] [--peers fabric,pyinfra,parallel-ssh,ansible | none]``
+
+A round is, for every number of hosts and every side in an order of its own: a cold deploy of a new release, then the
+same once more, which changes nothing. Fraisier also ships one more release over kept connections and takes it back.
+"""
+
+import argparse
+import os
+import random
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from measuring.figures import Figures
+from measuring.fleet import Fleet, running_fleet, sshd_version
+from measuring.job import Release, build_release, check_hosts, restarts, write_order
+from measuring.ours import SIDE, Ours, running_ours
+from measuring.peers import REQUIREMENTS, Peer, floor, install_peers
+from measuring.running import Measured, run, wait_until_quiet
+
+FLOOR = "asyncssh"
+ALSO_FLOOR_OF = {"deploy": ("deploy again",), "unchanged": ("rollback",)}
+"""What only Fraisier does is compared with the floor's run that has as much to do at least."""
+
+
+@dataclass
+class Table:
+    """What was measured, in three units."""
+
+    seconds: Figures = field(default_factory=lambda: Figures("seconds"))
+    cpu: Figures = field(default_factory=lambda: Figures("CPU seconds"))
+    memory: Figures = field(default_factory=lambda: Figures("MB at peak"))
+
+    def add(self, job: str, side: str, measured: Measured) -> None:
+        """Keep one run."""
+        print(
+            f"{job:<24}{side:<14}{measured.seconds:7.2f} s {measured.cpu:6.2f} CPU s {measured.memory_mb:6.0f} MB",
+            flush=True,
+        )
+        self.seconds.add(job, side, measured.seconds)
+        self.cpu.add(job, side, measured.cpu)
+        self.memory.add(job, side, measured.memory_mb)
+
+
+class Round:
+    """One round over all sides.
+
+    Args:
+        number: which one.
+        folder: for releases and orders.
+        fleet: the hosts.
+        table: where figures go.
+    """
+
+    def __init__(self, number: int, folder: Path, fleet: Fleet, table: Table) -> None:
+        self._number, self._folder, self._fleet, self._table = number, folder, fleet, table
+
+    def of_peer(self, peer: Peer, count: int) -> None:
+        """A peer's cold deploy and unchanged run."""
+        release = self._release(count, 1)
+        order = write_order(self._folder, self._fleet, count, peer.name, release)
+        command, env = peer.command(order)
+        for job in ("deploy", "unchanged"):
+            before = restarts(self._fleet, count, peer.name) if job == "unchanged" else []
+            wait_until_quiet()
+            self._add(job, count, peer.name, run(command, {**os.environ, **env}))
+            check_hosts(self._fleet, count, peer.name, release)
+            assert not before or before == restarts(self._fleet, count, peer.name), f"{peer.name} restarted"
+        release.artifact.unlink()
+
+    def of_ours(self, ours: Ours, count: int) -> None:
+        """Fraisier's cold deploy and unchanged run; then one more release, and back."""
+        first, second = self._release(count, 1), self._release(count, 2)
+        ours.renew_worker()
+        for job, release in (("deploy", first), ("unchanged", first), ("deploy again", second)):
+            before = restarts(self._fleet, count, SIDE) if job == "unchanged" else []
+            wait_until_quiet()
+            self._table.add(f"{job}, {count} hosts", SIDE, ours.deploy(count, release))
+            check_hosts(self._fleet, count, SIDE, release)
+            assert not before or before == restarts(self._fleet, count, SIDE), "restarted"
+        wait_until_quiet()
+        self._table.add(f"rollback, {count} hosts", SIDE, ours.roll_back())
+        check_hosts(self._fleet, count, SIDE, first)
+        for release in (first, second):
+            release.artifact.unlink()
+
+    def _add(self, job: str, count: int, peer: str, measured: Measured) -> None:
+        for name in (job, *ALSO_FLOOR_OF[job]) if peer == FLOOR else (job,):
+            self._table.add(f"{name}, {count} hosts", peer, measured)
+
+    def _release(self, count: int, which: int) -> Release:
+        return build_release(self._folder, f"1.{self._number}.{count}-{which}")
+
+
+def main() -> None:
+    asked = _asked()
+    names = () if asked.peers == "none" else tuple(asked.peers.split(","))
+    table = Table()
+    with tempfile.TemporaryDirectory(prefix="fraisier-bench-") as name, running_fleet(max(asked.hosts)) as fleet:
+        folder = Path(name)
+        peers = [floor(), *install_peers(folder, names)]
+        with running_ours(folder, fleet) as ours:
+            for number in range(1, asked.rounds + 1):
+                for count in asked.hosts:
+                    _round(Round(number, folder, fleet, table), ours, peers, count)
+    for unit in (table.seconds, table.cpu, table.memory):
+        unit.show(FLOOR)
+    table.seconds.note(f"hosts: {sshd_version()}; peers: {', '.join(REQUIREMENTS[name] for name in names)}")
+    table.seconds.keep("fan_out", cpu=table.cpu, memory=table.memory)
+
+
+def _round(one: Round, ours: Ours, peers: list[Peer], count: int) -> None:
+    sides = [lambda peer=peer: one.of_peer(peer, count) for peer in peers]
+    sides.append(lambda: one.of_ours(ours, count))
+    random.shuffle(sides)
+    for side in sides:
+        side()
+
+
+def _asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("hosts", nargs="*", type=int, default=[1, 10, 100])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peers", default=",".join(REQUIREMENTS))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

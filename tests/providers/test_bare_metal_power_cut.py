@@ -1,0 +1,88 @@
+"""Bare metal after a power cut in the middle of a write: what is not whole counts for nothing, and nothing is lost."""
+
+import pytest
+
+from fraisier.providers.errors import StaleToken
+from tests.contracts.rollout import Rollout
+from tests.providers.by_hand import connected
+from tests.providers.ssh_bench import SshBench
+
+DEPLOYED = ["stage", "activate"]
+
+
+def what(bench: SshBench) -> list[str]:
+    """What took effect on the host, in order."""
+    return [what for _, what, _ in bench.effects()]
+
+
+async def test_a_torn_token_counts_as_the_one_before_it(ssh_bench: SshBench):
+    provider = await connected(ssh_bench)
+    rollout, release = Rollout(ssh_bench, generation=2), ssh_bench.release("1.0.0")
+    await rollout.deploy(provider, release)
+    before = await provider.inspect(ssh_bench.service)
+    with (ssh_bench.root / ".fraisier" / "token").open("a") as token:
+        token.write("9 9")
+    assert await provider.inspect(ssh_bench.service) == before
+    with pytest.raises(StaleToken):
+        await provider.activate(Rollout(ssh_bench, generation=1).step("activate"), release)
+    await provider.prune(rollout.step("prune"), ssh_bench.service)
+    assert (await provider.inspect(ssh_bench.service)).token == rollout.step("prune").token
+    await provider.disconnect()
+
+
+async def test_the_highest_token_of_many_is_the_last(ssh_bench: SshBench):
+    """The file grows with every step and is begun anew at times, under a lock and by a rename."""
+    provider = await connected(ssh_bench)
+    await Rollout(ssh_bench, generation=1).deploy(provider, ssh_bench.release("1.0.0"))
+    token = ssh_bench.root / ".fraisier" / "token"
+    token.write_text("".join(f"1 1 {attempt}\n" for attempt in range(1, 202)))
+    last = Rollout(ssh_bench, generation=2).step("prune")
+    await provider.prune(last, ssh_bench.service)
+    assert len(token.read_text().splitlines()) == 1
+    assert (await provider.inspect(ssh_bench.service)).token == last.token
+    await provider.disconnect()
+
+
+async def test_a_torn_marker_lets_its_step_be_repeated_to_no_effect(ssh_bench: SshBench):
+    provider = await connected(ssh_bench)
+    rollout, release = Rollout(ssh_bench, generation=1), ssh_bench.release("1.0.0")
+    for step in (provider.stage, provider.activate):
+        assert (await step(rollout.step(step.__name__), release)).changed
+        before = await ssh_bench.instance()
+        (marker,) = (ssh_bench.root / ".fraisier" / "steps").glob(f"*.{step.__name__}")
+        marker.write_text("1 act")
+        assert not (await step(rollout.step(step.__name__, attempt=2), release)).changed
+        assert await ssh_bench.instance() == before
+    assert what(ssh_bench) == DEPLOYED
+    await provider.disconnect()
+
+
+async def test_a_release_with_a_torn_marker_is_sent_again(ssh_bench: SshBench):
+    provider = await connected(ssh_bench)
+    release = ssh_bench.release("1.0.0")
+    await provider.stage(Rollout(ssh_bench, generation=1).step("stage"), release)
+    for marker in (ssh_bench.root / ".fraisier" / "releases").iterdir():
+        marker.write_text(marker.read_text().rstrip("\n"))
+    assert (await provider.inspect(ssh_bench.service)).kept == ()
+    assert (await provider.stage(Rollout(ssh_bench, generation=2, rollout_id="r2").step("stage"), release)).changed
+    await provider.disconnect()
+
+
+async def test_a_switch_that_was_cut_short_is_made_again(ssh_bench: SshBench):
+    provider = await connected(ssh_bench)
+    release = ssh_bench.release("1.0.0")
+    await Rollout(ssh_bench, generation=1).deploy(provider, release)
+    (ssh_bench.root / ".fraisier" / "unsettled").write_text("r1.2")
+    assert (await provider.activate(Rollout(ssh_bench, generation=2).step("activate"), release)).changed
+    assert what(ssh_bench) == [*DEPLOYED, "activate"]
+    assert not (await provider.activate(Rollout(ssh_bench, generation=3).step("activate"), release)).changed
+    await provider.disconnect()
+
+
+async def test_preflight_tells_what_runs_in_the_same_look(ssh_bench: SshBench):
+    provider = await connected(ssh_bench)
+    release = ssh_bench.release("1.0.0")
+    await Rollout(ssh_bench, generation=1).deploy(provider, release)
+    assert await provider.preflight(release) == await provider.inspect(ssh_bench.service)
+    assert (await provider.preflight(release)).release == release.ref
+    await provider.disconnect()
