@@ -70,7 +70,5 @@ def test_editors_say_what_a_key_means(validator: Draft202012Validator):
     assert "Attributes" not in part["description"]
     assert part["properties"]["soak"]["description"].startswith("how long to wait")
     options = validator.schema["$defs"]["BareMetalOptions"]["properties"]
-    assert [options[one]["description"] for one in ("port", "sudo")] == [
-        "its SSH port.",
-        "use ``sudo -n`` for the unit.",
-    ]
+    assert options["sudo"]["description"].startswith("use ``sudo -n``")
+    assert "SSH port" in options["port"]["description"]  # said by the class that it inherits from
