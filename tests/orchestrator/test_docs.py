@@ -23,7 +23,7 @@ def test_the_example_manifest_is_good(tmp_path: Path, make_release: MakeRelease)
     make_release("2.0.0").rename(tmp_path / "dist" / "api-2.0.0.tar.gz")
     path = tmp_path / "rollout.yaml"
     path.write_text((ROOT / "examples" / "rollout.yaml").read_text())
-    assert [wave.regions for wave in load_checked(path).waves] == [("us-east-1",), ("us-west-2", "eu-west-1")]
+    assert [wave.regions for wave in load_checked(path).each_wave] == [("us-east-1",), ("us-west-2", "eu-west-1")]
 
 
 def test_the_example_of_gates_has_every_kind() -> None:

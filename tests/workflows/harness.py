@@ -24,6 +24,7 @@ from fraisier.workflows.arithmetic import resolve_parallel
 from fraisier.workflows.contracts import (
     OnFailure,
     Plan,
+    Preflight,
     RegionPlan,
     ReleasePlan,
     RolloutInput,
@@ -65,6 +66,7 @@ def make_plan(
     decision_timeout: float = 0,
     traffic: Traffic | None = None,
     hooks: Hooks | None = None,
+    preflight: Preflight = Preflight.ALL,
 ) -> Plan:
     """A plan whose targets are called after their region: ``a1``, ``a2``, …"""
     service = f"api-{uuid.uuid4().hex[:8]}"
@@ -105,7 +107,13 @@ def make_plan(
         gates=(gate,),
         on_failure=on_failure,
         decision_timeout=decision_timeout * SECONDS,
+        preflight=preflight,
     )
+
+
+def with_region(plan: Plan, name: str, **changes: Any) -> Plan:
+    """The plan with something else about a region."""
+    return plan.model_copy(update={"regions": plan.regions | {name: plan.regions[name].model_copy(update=changes)}})
 
 
 class NoArtifacts:

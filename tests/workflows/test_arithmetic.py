@@ -1,11 +1,13 @@
 """The counting rules, over all the inputs hypothesis can think of."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from fraisier.workflows.arithmetic import Count, batches, region_failed, resolve, resolve_parallel
+from fraisier.workflows.arithmetic import Count, batches, region_failed, resolve, resolve_parallel, spread
 
 
 @given(st.integers(0, 100), st.integers(0, 10_000))
@@ -28,6 +30,16 @@ def test_batches_keep_every_target_in_order_and_their_bounds(targets: list[int],
     if canary and targets:
         assert sizes.pop(0) == min(canary, len(targets))
     assert all(size <= parallel for size in sizes)
+
+
+@given(st.lists(st.sampled_from("xyz"), min_size=1, max_size=60), st.integers(1, 20))
+def test_no_stretch_of_spread_targets_holds_more_of_a_zone_than_its_share(zones: list[str], length: int) -> None:
+    order = spread(range(len(zones)), zones)
+    assert sorted(order) == [*range(len(zones))]
+    for at in range(len(order) - length + 1):
+        stretch = Counter(zones[one] for one in order[at : at + length])
+        share = {zone: length * count / len(zones) for zone, count in Counter(zones).items()}
+        assert all(count < share[zone] + 2 for zone, count in stretch.items())
 
 
 def test_a_region_fails_only_beyond_its_tolerance() -> None:

@@ -10,6 +10,7 @@ from fraisier.providers.hooks import Hook
 from fraisier.workflows.contracts import OnFailure, Plan, ReleasePlan
 from fraisier.workflows.manifest.check import check_manifest
 from fraisier.workflows.manifest.errors import ManifestInvalid
+from fraisier.workflows.manifest.wave_parts import GrowingWavesPart
 from fraisier.workflows.planning import make_plan
 
 GOOD = """\
@@ -231,3 +232,76 @@ def test_a_file_that_is_not_there_or_no_mapping_says_so(tmp_path: Path) -> None:
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ManifestInvalid, match="not UTF-8"):
         check_manifest(tmp_path / "bytes.yaml", options_of)
+
+
+GROWING = "waves: {progressive: [1, 50%], soak: 5m, failure_tolerance: 1, batch: {max_parallel: 2}}\n"
+
+
+def growing(path: Path, line: str = GROWING) -> Path:
+    path.write_text(GOOD[: GOOD.index("waves:")] + line + GOOD[GOOD.index("gates:") :])
+    return path
+
+
+def test_waves_grow_by_one_line_and_a_region_says_more_than_its_wave(manifest: Path) -> None:
+    text = growing(manifest).read_text()
+    manifest.write_text(text.replace("user: deploy", "user: deploy\n    soak: 1m\n    on_failure: continue"))
+    plan = plan_of(manifest)
+    assert [(wave.number, wave.regions, wave.soak.total_seconds()) for wave in plan.waves] == [
+        (1, ("us-east-1",), 300),
+        (2, ("us-west-2",), 300),
+        (3, ("eu-west-1",), 300),
+    ]
+    east, west = plan.regions["us-east-1"], plan.regions["us-west-2"]
+    assert (east.canary, east.max_parallel, east.tolerance) == (1, 1, 1)
+    assert (west.canary, west.max_parallel, west.tolerance) == (0, 1, 1)
+    assert (east.soak, east.on_failure) == (timedelta(minutes=1), OnFailure.CONTINUE)
+    assert plan.when_fails(plan.waves[1], "us-west-2") is OnFailure.ROLLBACK_ALL
+
+
+def test_a_growing_wave_takes_what_is_left_in_the_last_size() -> None:
+    part = GrowingWavesPart(progressive=(1, 2, "40%"))
+    waves = part.over([f"r{number}" for number in range(10)])
+    assert [len(wave.regions) for wave in waves] == [1, 2, 4, 3]
+    assert [name for wave in waves for name in wave.regions] == [f"r{number}" for number in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("waves: {progressive: [1], soka: 5m}", "rollout.yaml:3: waves.soka: unknown key; did you mean soak?"),
+        ("waves: {progressive: [1, x]}", "rollout.yaml:3: waves.progressive.1: 'x' is neither a number"),
+        ("waves: {progressive: []}", "rollout.yaml:3: waves.progressive: must not be empty"),
+        ("waves: {soak: 5m}", "rollout.yaml:3: waves.progressive: is missing"),
+        ("waves: nix", "rollout.yaml:3: waves: must be a list, not 'nix'"),
+        ("waves: []", "rollout.yaml:3: waves: must not be empty"),
+        (
+            "waves: {progressive: [1], batch: {canry: 1}}",
+            "rollout.yaml:3: waves.batch.canry: unknown key; did you mean",
+        ),
+    ],
+)
+def test_growing_waves_that_are_wrong_are_named(manifest: Path, line: str, says: str) -> None:
+    with pytest.raises(ManifestInvalid) as caught:
+        check_manifest(growing(manifest, f"{line}\n"), options_of)
+    assert says in str(caught.value)
+
+
+def test_batches_take_of_every_zone_evenly(manifest: Path) -> None:
+    zones = (
+        "targets: [{host: a, zone: x}, {host: b, zone: x}, {host: c, zone: y}, {host: d, zone: y}]\n    spread: zone"
+    )
+    text = GOOD.replace("targets: [{host: d.example}]", zones)
+    manifest.write_text(text)
+    west = plan_of(manifest).regions["us-west-2"]
+    assert [(target.name, target.options) for target in west.targets] == [
+        ("a", {"host": "a"}),
+        ("c", {"host": "c"}),
+        ("b", {"host": "b"}),
+        ("d", {"host": "d"}),
+    ]
+    manifest.write_text(text.replace("{host: c, zone: y}", "{host: c}"))
+    with pytest.raises(ManifestInvalid, match=r"us-west-2\.targets\.2: has no zone, which `spread` goes by"):
+        check_manifest(manifest, options_of)
+    manifest.write_text(text.replace("spread: zone", "spread: port"))
+    with pytest.raises(ManifestInvalid, match=r"us-west-2\.spread: port is an option of hosts"):
+        check_manifest(manifest, options_of)

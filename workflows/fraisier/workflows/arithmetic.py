@@ -1,6 +1,8 @@
 """Failure arithmetic and counts: the rules that everything else calls. Pure, and under property tests."""
 
+from collections import Counter
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, WithJsonSchema
@@ -56,3 +58,18 @@ def batches(targets: Sequence[T], *, canary: int, max_parallel: int) -> list[Seq
     first = [targets[:canary]] if canary and targets else []
     rest = targets[canary:]
     return first + [rest[at : at + max_parallel] for at in range(0, len(rest), max_parallel)]
+
+
+def spread(things: Sequence[T], labels: Sequence[str]) -> list[T]:
+    """Order things so that each stretch of them holds of every label about its share of the whole.
+
+    >>> spread("abcdef", ["x", "x", "x", "x", "y", "y"])
+    ['a', 'e', 'b', 'c', 'f', 'd']
+    """
+    total = Counter(labels)
+    seen: Counter[str] = Counter()
+    places = []
+    for label in labels:
+        places.append(Fraction(2 * seen[label] + 1, 2 * total[label]))
+        seen[label] += 1
+    return [things[at] for at in sorted(range(len(things)), key=lambda at: (places[at], at))]

@@ -25,6 +25,13 @@ class OnFailure(str, Enum):
     CONTINUE = "continue"
 
 
+class Preflight(str, Enum):
+    """When targets are looked at: all of them before the first wave, or each wave's before it starts."""
+
+    ALL = "all"
+    WAVE = "wave"
+
+
 class StoredArtifact(Model):
     """A file in the artifact store.
 
@@ -91,6 +98,8 @@ class RegionPlan(Model):
         canary: how many targets form the first batch, 0 for none.
         max_parallel: how many targets go together after it.
         tolerance: how many targets may fail before the region fails.
+        on_failure: what its failure does; None for what the wave says.
+        soak: how long to wait after it before another region takes its place in the wave.
         time_zone: the IANA zone of its windows and freezes.
         windows: when it may start; at any time when there are none.
         freezes: when it may not start, whatever the windows say.
@@ -104,6 +113,8 @@ class RegionPlan(Model):
     canary: int = 0
     max_parallel: int = 1
     tolerance: int = 0
+    on_failure: OnFailure | None = None
+    soak: Duration = timedelta(0)
     health: HealthCheck
     time_zone: str = "UTC"
     windows: tuple[WindowPlan, ...] = ()
@@ -114,12 +125,18 @@ class RegionPlan(Model):
 
 
 class WavePlan(Model):
-    """Regions that go together. `number` counts from 1."""
+    """Regions that go together.
+
+    Attributes:
+        number: counts from 1.
+        on_failure: what the failure of a region or of a gate after it does; None for what the plan says.
+    """
 
     number: int
     regions: tuple[str, ...]
     max_parallel: int
     soak: Duration = timedelta(0)
+    on_failure: OnFailure | None = None
 
 
 class Plan(Model):
@@ -132,6 +149,20 @@ class Plan(Model):
     gates: tuple[GatePlan, ...]
     on_failure: OnFailure = OnFailure.ROLLBACK_REGION
     decision_timeout: Duration = timedelta(minutes=10)
+    preflight: Preflight = Preflight.ALL
+
+    def wave(self, number: int) -> WavePlan:
+        """A wave by its number."""
+        return self.waves[number - 1]
+
+    def is_last(self, wave: WavePlan) -> bool:
+        """Whether no region comes after a wave."""
+        return not any(later.regions for later in self.waves[wave.number :])
+
+    def when_fails(self, wave: WavePlan, region: str | None = None) -> OnFailure:
+        """What a failure does: of a region of a wave, or of the wave itself, such as a gate after it."""
+        own = self.regions[region].on_failure if region is not None else None
+        return own or wave.on_failure or self.on_failure
 
 
 class Undo(Model):
@@ -232,7 +263,11 @@ class RegionReport(Model):
     @property
     def error(self) -> str:
         """The first thing that went wrong, for people."""
-        return next((f"{report.target}: {report.error}" for report in self.targets if report.error), "")
+        return next((_named(report.target, report.error) for report in self.targets if report.error), "")
+
+
+def _named(target: str, error: str) -> str:
+    return error if error.startswith(target) else f"{target}: {error}"
 
 
 class RollbackInput(Model):

@@ -102,14 +102,15 @@ class Controls:
         """Wait while paused."""
         await self.until(lambda: not self.paused)
 
-    async def wait(self, duration: timedelta, why: str) -> None:
-        """Wait for `duration`; a pause stops the clock."""
-        left = duration.total_seconds()
-        while left > 0:
+    async def wait(self, duration: Callable[[], timedelta], why: str) -> None:
+        """Wait for `duration`, which may change meanwhile; a pause stops the clock."""
+        passed = 0.0
+        while passed < duration().total_seconds():
             await self.hold()
-            started = workflow.time()
-            await self.until(lambda: self.paused, timedelta(seconds=left), why)
-            left -= workflow.time() - started
+            asked, started = duration(), workflow.time()
+            left = max(asked.total_seconds() - passed, 0)
+            await self.until(lambda: self.paused or duration() != asked, timedelta(seconds=left), why)  # noqa: B023
+            passed += workflow.time() - started
 
     async def decide(self, timeout: timedelta) -> Verb | None:
         """Wait for ``retry`` or ``skip``; None when nobody decided in time."""

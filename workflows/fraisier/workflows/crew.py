@@ -8,6 +8,8 @@ from temporalio import workflow
 from temporalio.exceptions import FailureError, is_cancelled_exception
 
 from fraisier.workflows.contracts import (
+    OnFailure,
+    Plan,
     RegionInput,
     RegionOutcome,
     RegionReport,
@@ -15,7 +17,6 @@ from fraisier.workflows.contracts import (
     RolloutInput,
     TargetOutcome,
     TargetReport,
-    WavePlan,
 )
 from fraisier.workflows.controls import Controls, Interrupted
 from fraisier.workflows.failures import describe
@@ -24,6 +25,7 @@ from fraisier.workflows.placement import preflight
 from fraisier.workflows.region import RegionWorkflow
 from fraisier.workflows.region_rollback import RegionRollbackWorkflow
 from fraisier.workflows.rollout_state import RolloutState
+from fraisier.workflows.room import Room
 from fraisier.workflows.search import searched_by
 from fraisier.workflows.steps import PreflightReport
 from fraisier.workflows.verbs import Verb
@@ -43,47 +45,52 @@ class Crew:
         self, order: RolloutInput, state: RolloutState, controls: Controls, *, on_change: Callable[[], None]
     ) -> None:
         self._order = order
-        self._plan = order.plan
         self._state = state
         self._controls = controls
         self._show = on_change
-        self._openings = Openings(order, state, controls, on_change=on_change)
+        self._openings = Openings(state, controls, on_change=on_change)
         self._running: dict[str, workflow.ChildWorkflowHandle[RegionWorkflow, RegionReport]] = {}
+
+    @property
+    def _plan(self) -> Plan:
+        return self._state.plan
 
     # -- regions -------------------------------------------------------------------------------------------
 
-    async def preflight(self) -> None:
-        """Look at every region's targets, and remember what runs there and what is unfit."""
-        asked = [asyncio.create_task(preflight(one, self._plan.release)) for one in self._plan.regions.values()]
+    async def preflight(self, names: Iterable[str]) -> None:
+        """Look at regions' targets, and remember what runs there and what is unfit."""
+        asked = [asyncio.create_task(preflight(self._plan.regions[name], self._plan.release)) for name in names]
         reports: list[PreflightReport] = await self._controls.through(*asked)
         for report in reports:
-            self._state.unfit[report.region] = report.unfit
-            self._state.previous[report.region] = {
-                target: state.release for target, state in report.states.items() if state.release is not None
-            }
+            self._state.looked_at(report)
 
-    async def run_regions(self, wave: WavePlan, names: Iterable[str], generation: int) -> list[RegionReport]:
-        """Roll regions of a wave out, so many at a time; none is started after one has failed.
+    async def run_regions(self, number: int, names: Iterable[str], generation: int) -> list[RegionReport]:
+        """Roll regions of a wave out, so many at a time; none is started after one has failed that stops the others.
 
         Raises:
             Interrupted: the rollout was asked to end; every started region has stopped by then.
         """
-        room = asyncio.Semaphore(wave.max_parallel)
+        room = Room(self._controls, lambda: self._plan.wave(number).max_parallel)
         reports: list[RegionReport] = []
+        stops: list[str] = []
 
-        def failed() -> bool:
-            return any(report.outcome is not RegionOutcome.SUCCEEDED for report in reports)
+        def stopped() -> bool:
+            return bool(stops)
 
         async def one(name: str) -> None:
             started = False
-            while not started and not failed():
-                await self._openings.wait(name, failed)
-                async with room:
+            while not started and not stopped():
+                await self._openings.wait(name, stopped)
+                async with room.place():
                     await self._controls.hold()
                     # It may have had to wait for room until its window had closed again.
-                    started = not failed() and await self._openings.may_start(name)
+                    started = not stopped() and await self._openings.may_start(name)
                     if started:
-                        reports.append(await self._run_region(name, wave, generation))
+                        report = await self._run_region(name, number, generation)
+                        reports.append(report)
+                        if self._stops(number, report):
+                            stops.append(name)
+                        await self._soak(report)
 
         ended = await asyncio.gather(*(one(name) for name in names), return_exceptions=True)
         for error in ended:
@@ -91,8 +98,22 @@ class Crew:
                 raise error
         return reports
 
-    async def _run_region(self, name: str, wave: WavePlan, generation: int) -> RegionReport:
+    def _stops(self, number: int, report: RegionReport) -> bool:
+        """Whether the rest of the wave must not start after this report."""
+        if report.outcome is RegionOutcome.SUCCEEDED:
+            return False
+        goes_on = self._plan.when_fails(self._plan.wave(number), report.region) is OnFailure.CONTINUE
+        # Rollouts that began before a failure let the rest of its own wave go on stay as they were.
+        return not (goes_on and workflow.patched("continue-in-the-wave"))
+
+    async def _soak(self, report: RegionReport) -> None:
+        if report.outcome is RegionOutcome.SUCCEEDED:
+            name = report.region
+            await self._controls.wait(lambda: self._plan.regions[name].soak, f"soak after {name}")
+
+    async def _run_region(self, name: str, wave: int, generation: int) -> RegionReport:
         self._state.generations[name] = generation
+        self._state.skipped.discard(name)
         self._state.region(name, "running")
         self._show()
         handle = await workflow.start_child_workflow(
@@ -101,7 +122,7 @@ class Crew:
                 rollout_id=self._order.rollout_id,
                 release=self._plan.release,
                 region=self._plan.regions[name],
-                wave=wave.number,
+                wave=wave,
                 generation=generation,
                 unfit=self._state.unfit.get(name, {}),
                 paused=self._controls.paused,

@@ -8,7 +8,7 @@ from temporalio.exceptions import ActivityError
 from fraisier.workflows.activities.events import EventActivities
 from fraisier.workflows.activities.measures import MeasureActivities
 from fraisier.workflows.approvals import Ballot
-from fraisier.workflows.contracts import RolloutInput, WavePlan
+from fraisier.workflows.contracts import Plan, RolloutInput, WavePlan
 from fraisier.workflows.controls import Controls, Interrupted
 from fraisier.workflows.evidence import Evidence
 from fraisier.workflows.failures import describe, was_cancelled
@@ -36,11 +36,14 @@ class Gatekeeper:
 
     def __init__(self, order: RolloutInput, state: RolloutState, controls: Controls, evidence: Evidence) -> None:
         self._order = order
-        self._plan = order.plan
         self._state = state
         self._controls = controls
         self._evidence = evidence
         self._asked = 0
+
+    @property
+    def _plan(self) -> Plan:
+        return self._state.plan
 
     def open(self, wave: WavePlan, asked: GatePlan) -> str:
         """Make a gate ready to be asked; returns what it waits for, for people."""

@@ -6,7 +6,7 @@ from datetime import timedelta
 from temporalio import workflow
 
 from fraisier.workflows.activities.calendar import CalendarActivities
-from fraisier.workflows.contracts import RegionPlan, RolloutInput
+from fraisier.workflows.contracts import RegionPlan
 from fraisier.workflows.controls import Controls
 from fraisier.workflows.policy import EVENT
 from fraisier.workflows.rollout_state import RolloutState
@@ -17,23 +17,19 @@ class Openings:
     """Keeps regions from starting until they may. Lives in the rollout workflow.
 
     Args:
-        order: the rollout's input.
         state: where it is told what a region waits for.
         controls: whose interruptions are heeded.
         on_change: called after the state changed, to show it.
     """
 
-    def __init__(
-        self, order: RolloutInput, state: RolloutState, controls: Controls, *, on_change: Callable[[], None]
-    ) -> None:
-        self._regions = order.plan.regions
+    def __init__(self, state: RolloutState, controls: Controls, *, on_change: Callable[[], None]) -> None:
         self._state = state
         self._controls = controls
         self._show = on_change
 
     async def may_start(self, name: str) -> bool:
         """Whether a region may start now."""
-        return not (await self._ask(self._regions[name])).why
+        return not (await self._ask(self._state.plan.regions[name])).why
 
     async def wait(self, name: str, given_up: Callable[[], bool]) -> None:
         """Wait until a region may start, or until it is `given_up` because another has failed.
@@ -43,7 +39,7 @@ class Openings:
         """
         try:
             while not given_up():
-                answer = await self._ask(self._regions[name])
+                answer = await self._ask(self._state.plan.regions[name])
                 if not answer.why:
                     return
                 self._tell(name, answer.why)

@@ -1,12 +1,14 @@
 """From a checked manifest to a plan: every default, count and name resolved. Pure."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
-from fraisier.workflows.arithmetic import resolve, resolve_parallel
+from fraisier.workflows.arithmetic import resolve, resolve_parallel, spread
 from fraisier.workflows.contracts import Plan, RegionPlan, ReleasePlan, TargetPlan, WavePlan
 from fraisier.workflows.gate_planning import DEFAULT_GATE, plan_gate
 from fraisier.workflows.manifest.models import Manifest, RegionPart
 from fraisier.workflows.manifest.targets import target_name, target_options
+from fraisier.workflows.manifest.wave_parts import BatchPart, WavePart
 
 
 def make_plan(manifest: Manifest, release: ReleasePlan, *, gate_timeout: timedelta) -> Plan:
@@ -16,37 +18,51 @@ def make_plan(manifest: Manifest, release: ReleasePlan, *, gate_timeout: timedel
         release: the release with its stored artifacts.
         gate_timeout: for gates that give none (``INTER_REGION_TIMEOUT``).
     """
+    waves = manifest.each_wave
     return Plan(
         service=manifest.service,
         release=release,
-        waves=tuple(
-            WavePlan(
-                number=number,
-                regions=wave.regions,
-                max_parallel=resolve_parallel(wave.max_parallel, len(wave.regions)),
-                soak=wave.soak,
-            )
-            for number, wave in enumerate(manifest.waves, start=1)
-        ),
-        regions={name: plan_region(name, region) for name, region in manifest.regions.items()},
+        waves=tuple(_wave(number, wave) for number, wave in enumerate(waves, start=1)),
+        regions={
+            name: plan_region(name, region, next((wave for wave in waves if name in wave.regions), None))
+            for name, region in manifest.regions.items()
+        },
         gates=tuple(plan_gate(gate, gate_timeout) for gate in manifest.gates or (DEFAULT_GATE,)),
         on_failure=manifest.on_failure,
         decision_timeout=manifest.decision_timeout,
+        preflight=manifest.preflight,
     )
 
 
-def plan_region(name: str, region: RegionPart) -> RegionPlan:
-    """Resolve a region."""
+def _wave(number: int, wave: WavePart) -> WavePlan:
+    return WavePlan(
+        number=number,
+        regions=wave.regions,
+        max_parallel=resolve_parallel(wave.max_parallel, len(wave.regions)),
+        soak=wave.soak,
+        on_failure=wave.on_failure,
+    )
+
+
+def plan_region(name: str, region: RegionPart, wave: WavePart | None = None) -> RegionPlan:
+    """Resolve a region.
+
+    Args:
+        wave: its wave, for what the region does not say itself.
+    """
     total = len(region.targets)
+    batch = region.batch or (wave.batch if wave else None) or BatchPart()
+    tolerance = region.failure_tolerance
+    if tolerance is None and wave is not None:
+        tolerance = wave.failure_tolerance
     return RegionPlan(
         name=name,
-        targets=tuple(
-            TargetPlan(name=target_name(options), provider=region.provider, options=options)
-            for options in (target_options(region, index) for index in range(total))
-        ),
-        canary=min(region.batch.canary, total),
-        max_parallel=resolve_parallel(region.batch.max_parallel, total),
-        tolerance=resolve(region.failure_tolerance, total),
+        targets=_targets(region),
+        canary=min(batch.canary, total),
+        max_parallel=resolve_parallel(batch.max_parallel, total),
+        tolerance=resolve(tolerance or 0, total),
+        on_failure=region.on_failure,
+        soak=region.soak,
         health=region.health,
         time_zone=region.time_zone,
         windows=tuple(window.plan for window in region.windows),
@@ -54,4 +70,15 @@ def plan_region(name: str, region: RegionPart) -> RegionPlan:
         traffic=region.traffic,
         hooks=region.hooks,
         placement=region.placement,
+    )
+
+
+def _targets(region: RegionPart) -> tuple[TargetPlan, ...]:
+    """The targets in the order in which they go."""
+    order: Sequence[int] = range(len(region.targets))
+    if region.spread is not None:
+        order = spread(order, [str(target.get(region.spread)) for target in region.targets])
+    return tuple(
+        TargetPlan(name=target_name(options), provider=region.provider, options=options)
+        for options in (target_options(region, index) for index in order)
     )

@@ -47,7 +47,8 @@ class RegionWorkflow:
     async def run(self, order: RegionInput) -> RegionReport:
         """The region's story."""
         await self._announce("deployment.started")
-        if await self._hooks.run("region", "before", self._board.standing(TargetOutcome.PENDING)):
+        pending = self._board.standing(TargetOutcome.PENDING)
+        if not self._over() and await self._hooks.run("region", "before", pending):
             await self._stage()
         for batch in batches(
             self._board.standing(TargetOutcome.STAGED),

@@ -9,6 +9,7 @@ from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exce
 from fraisier.workflows.arithmetic import region_failed
 from fraisier.workflows.contracts import (
     OnFailure,
+    Preflight,
     RegionOutcome,
     RolloutInput,
     RolloutPhase,
@@ -70,61 +71,84 @@ class RolloutWorkflow(RolloutDesk):
     # -- forward -------------------------------------------------------------------------------------------
 
     async def _forward(self) -> None:
-        await self._preflight()
-        for wave in self._plan.waves:
-            pending = wave.regions
-            while pending:
-                await self._controls.hold()
-                await self._run_wave(wave, pending)
-                await self._soak(wave)
-                pending = await self._pass_gates(wave)
-            self._state.wave(wave.number, "done")
+        if self._plan.preflight is Preflight.ALL:
+            await self._preflight()
+        for number in range(1, len(self._plan.waves) + 1):
+            await self._roll_out(number)
+            self._state.wave(number, "done")
+
+    async def _roll_out(self, number: int) -> None:
+        pending = self._plan.wave(number).regions
+        if pending and self._plan.preflight is Preflight.WAVE:
+            await self._crew.preflight(pending)
+        while pending:
+            await self._controls.hold()
+            await self._run_wave(number, pending)
+            await self._soak(number)
+            pending = await self._pass_gates(self._plan.wave(number))
 
     async def _preflight(self) -> None:
         targets = sum(len(region.targets) for region in self._plan.regions.values())
         patience = f"one that does not answer is tried for {UNREACHABLE_AFTER_S:.0f} s"
         self._go(RolloutPhase.PREFLIGHT, f"the preflight of {targets} targets; {patience}")
-        await self._crew.preflight()
-        for name, unfit in self._state.unfit.items():
-            if region_failed(len(unfit), self._plan.regions[name].tolerance):
-                self._state.region(name, "failed", next(iter(unfit.values())))
-                raise RolloutFailed(
-                    f"preflight of {name}, nothing was changed: " + "; ".join(dict.fromkeys(unfit.values()))
-                )
+        await self._crew.preflight(self._plan.regions)
+        for wave in self._plan.waves:
+            for name in wave.regions:
+                self._refuse_unfit(wave, name)
 
-    async def _run_wave(self, wave: WavePlan, pending: tuple[str, ...]) -> None:
+    def _refuse_unfit(self, wave: WavePlan, name: str) -> None:
+        """End the rollout over a region that cannot be rolled out, unless the others go on without it."""
+        unfit = self._state.unfit[name]
+        if not region_failed(len(unfit), self._plan.regions[name].tolerance):
+            return
+        if self._plan.when_fails(wave, name) is not OnFailure.CONTINUE:
+            self._state.region(name, "failed", next(iter(unfit.values())))
+            reasons = "; ".join(dict.fromkeys(unfit.values()))
+            raise RolloutFailed(f"preflight of {name}, nothing was changed: {reasons}")
+
+    async def _run_wave(self, number: int, pending: tuple[str, ...]) -> None:
         while pending:
-            self._state.wave(wave.number, "running")
+            wave = self._plan.wave(number)
+            self._state.wave(number, "running")
             self._go(RolloutPhase.ROLLING_OUT)
-            generation = await self._evidence.mint(f"wave {wave.number}")
+            generation = await self._evidence.mint(f"wave {number}")
             await self._evidence.start_wave(wave, generation)
-            reports = await self._crew.run_regions(wave, pending, generation)
+            reports = await self._crew.run_regions(number, pending, generation)
             failed = {report.region: report for report in reports if report.outcome is not RegionOutcome.SUCCEEDED}
-            if not failed or self._plan.on_failure is OnFailure.CONTINUE:
+            fails = {name: self._plan.when_fails(wave, name) for name in failed}
+            if all(one is OnFailure.CONTINUE for one in fails.values()):
+                self._state.skipped.update(failed)
                 return
             reason = "; ".join(f"{name} failed: {report.error}" for name, report in failed.items())
-            decision = await self._after_failure(wave, reason, tuple(failed))
+            decision = await self._after_failure(wave, reason, fails)
             started = {report.region for report in reports}
             later = tuple(name for name in pending if name not in started)
             if decision is Verb.SKIP:
                 self._state.skipped.update(failed)
+            if decision is Verb.RETRY:
+                await self._look_again(failed)
             pending = (*failed, *later) if decision is Verb.RETRY else later
 
-    async def _soak(self, wave: WavePlan) -> None:
+    async def _look_again(self, failed: Iterable[str]) -> None:
+        """Give targets that preflight refused another chance."""
+        unfit = [name for name in failed if self._state.unfit.get(name)]
+        if unfit and workflow.patched("preflight-again"):
+            await self._crew.preflight(unfit)
+
+    async def _soak(self, number: int) -> None:
+        wave = self._plan.wave(number)
         if wave.soak:
-            last = wave is self._plan.waves[-1]
-            self._state.wave(wave.number, "soaking")
-            self._go(
-                RolloutPhase.SOAKING,
-                f"the soak after {'the last' if last else 'this'} wave; rollback is armed",
-            )
-            await self._controls.wait(wave.soak, f"soak after wave {wave.number}")
+            self._state.wave(number, "soaking")
+            which = "the last" if self._plan.is_last(wave) else "this"
+            self._go(RolloutPhase.SOAKING, f"the soak after {which} wave; rollback is armed")
+            await self._controls.wait(lambda: self._plan.wave(number).soak, f"soak after wave {number}")
 
     async def _pass_gates(self, wave: WavePlan) -> tuple[str, ...]:
         """Ask every gate between this wave and the next; returns the regions that a retry shall run again."""
-        if wave is self._plan.waves[-1]:
+        if self._plan.is_last(wave) or self._nothing_to_ask_about(wave):
             return ()
         self._state.wave(wave.number, "gate")
+        fails = self._plan.when_fails(wave)
         for gate in self._plan.gates:
             while True:
                 self._state.gate(wave.number, gate)
@@ -133,24 +157,29 @@ class RolloutWorkflow(RolloutDesk):
                 self._state.gate(wave.number, gate, report)
                 failed = report.verdict is Verdict.FAIL
                 passed = report.verdict is Verdict.PASS or gate.dry_run
-                if passed or (failed and self._plan.on_failure is OnFailure.CONTINUE):
+                if passed or (failed and fails is OnFailure.CONTINUE):
                     break
                 reason = f"gate {gate.name} after wave {wave.number}: {report.verdict.value}: {report.detail}"
-                decision = await self._after_failure(wave, reason, wave.regions if failed else ())
+                decision = await self._after_failure(wave, reason, dict.fromkeys(wave.regions, fails) if failed else {})
                 if decision is Verb.SKIP:
                     break
-                if failed and self._plan.on_failure is OnFailure.ROLLBACK_REGION:
+                if failed and fails is OnFailure.ROLLBACK_REGION:
                     return wave.regions
         return ()
 
-    async def _after_failure(self, wave: WavePlan, reason: str, failed: tuple[str, ...]) -> Verb:
-        """Do what ``on_failure`` says, then wait for a decision; an inconclusive gate (no region) only waits."""
+    def _nothing_to_ask_about(self, wave: WavePlan) -> bool:
+        """Whether the rollout goes on without every region of a wave."""
+        return self._state.skipped.issuperset(wave.regions) and workflow.patched("no-gate-without-a-region")
+
+    async def _after_failure(self, wave: WavePlan, reason: str, failed: dict[str, OnFailure]) -> Verb:
+        """Do what each failed region is to do, then wait for a decision; an inconclusive gate (none) only waits."""
         self._state.wave(wave.number, "failed")
-        if failed and self._plan.on_failure is OnFailure.ROLLBACK_ALL:
+        if OnFailure.ROLLBACK_ALL in failed.values():
             raise RolloutFailed(reason, back=self._state.touched)
-        if failed and self._plan.on_failure is OnFailure.ROLLBACK_REGION:
+        back = [name for name, fails in failed.items() if fails is OnFailure.ROLLBACK_REGION]
+        if back:
             self._state.enter(RolloutPhase.ROLLING_BACK, reason=reason)
-            reason = with_left(reason, await self._controls.to_the_end(self._take_back(failed, reason)))
+            reason = with_left(reason, await self._controls.to_the_end(self._take_back(back, reason)))
         self._go(
             RolloutPhase.DECISION,
             f"a decision: {reason}. Send retry, skip, rollback or cancel",

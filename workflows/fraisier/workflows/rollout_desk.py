@@ -4,7 +4,7 @@ from typing import Any
 
 from temporalio import workflow
 
-from fraisier.workflows.contracts import RolloutInput, RolloutPhase
+from fraisier.workflows.contracts import Plan, RolloutInput, RolloutPhase
 from fraisier.workflows.controls import Controls
 from fraisier.workflows.crew import Crew
 from fraisier.workflows.details import rollout_details
@@ -25,12 +25,15 @@ class RolloutDesk:
 
     def __init__(self, order: RolloutInput) -> None:
         self._order = order
-        self._plan = order.plan
         self._state = RolloutState(order, workflow.now())
         self._controls = Controls()
         self._evidence = Evidence(order)
         self._crew = Crew(order, self._state, self._controls, on_change=self._show)
         self._verbs = 0
+
+    @property
+    def _plan(self) -> Plan:
+        return self._state.plan
 
     @workflow.signal
     async def pause(self, payload: Any = None) -> None:

@@ -8,7 +8,7 @@ from fraisier.workflows.approvals import Ballot
 from fraisier.workflows.contracts import RegionReport, RolloutInput, RolloutPhase, Undo, WavePlan
 from fraisier.workflows.gate_plans import GatePlan
 from fraisier.workflows.status import GateStatus, RegionStatus, RolloutStatus, WaveStatus
-from fraisier.workflows.steps import GateReport
+from fraisier.workflows.steps import GateReport, PreflightReport
 
 _NOT_FORWARD = (RolloutPhase.ROLLING_BACK, RolloutPhase.FAILED, RolloutPhase.CANCELLED)
 
@@ -17,6 +17,7 @@ class RolloutState:
     """Waves, regions and gates as they stand.
 
     Attributes:
+        plan: what is done, as adjusted by now.
         previous: by region and target, what ran there before the rollout.
         unfit: by region and target, why preflight refused it.
         touched: by region, the targets that a rollback must visit.
@@ -25,7 +26,7 @@ class RolloutState:
     """
 
     def __init__(self, order: RolloutInput, started_at: datetime) -> None:
-        plan = order.plan
+        self.plan = plan = order.plan
         self.previous: dict[str, dict[str, ReleaseRef]] = {}
         self.unfit: dict[str, dict[str, str]] = {}
         self.touched: dict[str, tuple[str, ...]] = {}
@@ -58,6 +59,16 @@ class RolloutState:
                 self._waves[number] = "stopped"
         if reason is not None:
             self._status["reason"] = reason
+
+    def looked_at(self, report: PreflightReport) -> None:
+        """Note what preflight found; what ran before on a target that was touched since is known already."""
+        known, touched = self.previous.get(report.region, {}), self.touched.get(report.region, ())
+        self.unfit[report.region] = report.unfit
+        self.previous[report.region] = {name: release for name, release in known.items() if name in touched} | {
+            name: state.release
+            for name, state in report.states.items()
+            if state.release is not None and name not in touched
+        }
 
     def region(self, name: str, state: str, error: str = "") -> None:
         """Note how a region stands."""
@@ -125,7 +136,7 @@ class RolloutState:
 
     def status(self, *, paused: bool) -> RolloutStatus:
         """All of it, for people."""
-        plan = self._order.plan
+        plan = self.plan
         closed = [f"{one.name} to be let start: {one.waiting_for}" for one in self._regions.values() if one.waiting_for]
         told = self._status | ({"waiting_for": "; ".join(closed)} if closed else {})
         return RolloutStatus(

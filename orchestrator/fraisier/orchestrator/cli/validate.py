@@ -28,5 +28,5 @@ async def _validate(path: Path) -> None:
 
     manifest = load_checked(path)
     targets = sum(len(region.targets) for region in manifest.regions.values())
-    waves = " → ".join(", ".join(wave.regions) for wave in manifest.waves)
+    waves = " → ".join(", ".join(wave.regions) for wave in manifest.each_wave)
     typer.echo(f"{path}: good: {manifest.service} {manifest.release.version}, {targets} targets, waves {waves}")

@@ -14,6 +14,7 @@ from fraisier.workflows.manifest.gate_check import gate_problems
 from fraisier.workflows.manifest.loader import line_of, load_manifest, problems_of, read_tree
 from fraisier.workflows.manifest.models import Manifest, RegionPart
 from fraisier.workflows.manifest.targets import target_name, target_options
+from fraisier.workflows.manifest.wave_parts import GrowingWavesPart
 from fraisier.workflows.manifest.window_check import window_problems
 
 BARE_METAL, DOCKER = "bare_metal", "docker"
@@ -49,6 +50,8 @@ def _keys(path: str) -> tuple[int | str, ...]:
 
 
 def _wave_problems(manifest: Manifest) -> list[Problem]:
+    if isinstance(manifest.waves, GrowingWavesPart):
+        return []
     named = [region for wave in manifest.waves for region in wave.regions]
     found = [
         Problem(f"waves.{number}.regions.{place}", f"unknown region {name}; known: {', '.join(manifest.regions)}")
@@ -141,6 +144,20 @@ def _hook_problems(name: str, region: RegionPart) -> list[Problem]:
     return []
 
 
+def _spread_problems(name: str, region: RegionPart, model: type[BaseModel]) -> list[Problem]:
+    label = region.spread
+    if label is None:
+        return []
+    if label in model.model_fields:
+        why = f"{label} is an option of {region.provider}; name a key of your own, such as zone, and give it to targets"
+        return [Problem(f"regions.{name}.spread", why)]
+    return [
+        Problem(f"regions.{name}.targets.{index}", f"has no {label}, which `spread` goes by")
+        for index, target in enumerate(region.targets)
+        if label not in target
+    ]
+
+
 def _region_problems(manifest: Manifest, name: str, tree: Any, options_of: OptionsOf) -> list[Problem]:
     region = manifest.regions[name]
     try:
@@ -152,6 +169,7 @@ def _region_problems(manifest: Manifest, name: str, tree: Any, options_of: Optio
         *_health_problems(name, region),
         *_traffic_problems(name, region, names),
         *_hook_problems(name, region),
+        *_spread_problems(name, region, model),
     ]
     found += [
         Problem(f"regions.{name}.targets.{index}", f"is {target} again; a target stands in a region once")

@@ -14,7 +14,8 @@ from fraisier.providers.ssh_options import SshHop, SshOptions
 from fraisier.providers.traffic.models import CaddyTraffic, CommandTraffic, HaproxyTraffic, Traffic
 from fraisier.workflows.manifest.errors import ManifestInvalid, Problem
 from fraisier.workflows.manifest.gate_parts import ApprovalPart, GatePart
-from fraisier.workflows.manifest.models import BatchPart, Manifest, RegionPart, ReleasePart, WavePart
+from fraisier.workflows.manifest.models import Manifest, RegionPart, ReleasePart
+from fraisier.workflows.manifest.wave_parts import BatchPart, GrowingWavesPart, WavePart
 from fraisier.workflows.manifest.window_parts import WindowPart
 from fraisier.workflows.manifest.words import in_words
 
@@ -24,6 +25,7 @@ _PARTS: tuple[type[BaseModel], ...] = (
     Manifest,
     ReleasePart,
     WavePart,
+    GrowingWavesPart,
     GatePart,
     ApprovalPart,
     BatchPart,
@@ -126,7 +128,7 @@ def line_of(tree: Any, location: Location) -> int | None:
 
 def _in_tree(location: Location) -> Location:
     # pydantic names the branch of a union and a mapping's bad key; neither is a key of the file.
-    noise = ("[key]", "function-", "literal[", "constrained-")
+    noise = ("[", "function-", "literal[", "constrained-")
     return tuple(key for key in location if not (isinstance(key, str) and key.lower().startswith(noise)))
 
 

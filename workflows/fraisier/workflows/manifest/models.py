@@ -11,9 +11,10 @@ from fraisier.providers.hooks import Hooks
 from fraisier.providers.models import HealthCheck
 from fraisier.providers.traffic.models import Traffic
 from fraisier.workflows.arithmetic import Count
-from fraisier.workflows.contracts import OnFailure, Placement
+from fraisier.workflows.contracts import OnFailure, Placement, Preflight
 from fraisier.workflows.manifest.gate_parts import GatePart
 from fraisier.workflows.manifest.parts import Name, Part
+from fraisier.workflows.manifest.wave_parts import BatchPart, GrowingWavesPart, WavePart, Waves
 from fraisier.workflows.manifest.window_parts import WindowPart
 
 
@@ -41,32 +42,6 @@ class ReleasePart(Part):
         return self
 
 
-class WavePart(Part):
-    """Regions that go together.
-
-    Attributes:
-        regions: their names, in order.
-        max_parallel: how many of them at once; all by default.
-        soak: how long to wait and watch after the wave; after the last one a rollback is one signal away.
-    """
-
-    regions: Annotated[tuple[str, ...], Field(min_length=1)]
-    max_parallel: Count = "100%"
-    soak: Duration = timedelta(0)
-
-
-class BatchPart(Part):
-    """How a region's targets are cut into batches.
-
-    Attributes:
-        canary: how many targets go first, alone.
-        max_parallel: how many go together after them.
-    """
-
-    canary: Annotated[int, Field(ge=0)] = 0
-    max_parallel: Count = 1
-
-
 class RegionPart(BaseModel):
     """A region: its targets, and how they are reached and judged.
 
@@ -75,8 +50,12 @@ class RegionPart(BaseModel):
     Attributes:
         provider: ``bare_metal``, ``docker`` or the name of a plug-in.
         targets: one mapping of provider options a target.
-        batch: how they are cut into batches.
-        failure_tolerance: how many targets may fail before the region fails; a percentage rounds down.
+        batch: how they are cut into batches; by default as the wave says, else one after the other.
+        failure_tolerance: how many targets may fail before the region fails; a percentage rounds down. By default as
+            the wave says, else 0.
+        spread: a key of every target, such as ``zone`` or ``rack``: batches take of all its values evenly.
+        on_failure: what happens when the region fails; by default as the wave says, else as the manifest does.
+        soak: how long to wait and watch after the region, before another one takes its place in the wave.
         health: how a target proves that it is healthy.
         time_zone: the IANA zone whose clocks `windows` and `freezes` follow.
         windows: when the region may start; at any time when there are none.
@@ -90,8 +69,11 @@ class RegionPart(BaseModel):
 
     provider: str
     targets: Annotated[tuple[dict[str, Any], ...], Field(min_length=1)]
-    batch: BatchPart = BatchPart()
-    failure_tolerance: Count = 0
+    batch: BatchPart | None = None
+    failure_tolerance: Count | None = None
+    spread: Annotated[str, Field(min_length=1)] | None = None
+    on_failure: OnFailure | None = None
+    soak: Duration = timedelta(0)
     health: HealthCheck
     time_zone: str = "UTC"
     windows: tuple[WindowPart, ...] = ()
@@ -113,6 +95,7 @@ class Manifest(Part):
         service: the service's name; at most one rollout of it is open at a time.
         release: what is shipped.
         waves: the order of the regions.
+        preflight: whether all regions are looked at before the first wave, or each wave's before it starts.
         gates: asked between one wave and the next; by default every target's ``health.check_passed``.
         on_failure: what happens when a region or a gate fails.
         decision_timeout: how long a failed rollout waits for retry, skip, rollback or cancel before it ends.
@@ -121,11 +104,17 @@ class Manifest(Part):
 
     service: Name
     release: ReleasePart
-    waves: Annotated[tuple[WavePart, ...], Field(min_length=1)]
+    waves: Waves
+    preflight: Preflight = Preflight.ALL
     gates: tuple[GatePart, ...] = ()
     on_failure: OnFailure = OnFailure.ROLLBACK_REGION
     decision_timeout: Duration = timedelta(minutes=10)
     regions: Annotated[dict[Name, RegionPart], Field(min_length=1)]
+
+    @property
+    def each_wave(self) -> tuple[WavePart, ...]:
+        """The waves one by one, grown if they grow."""
+        return self.waves.over(tuple(self.regions)) if isinstance(self.waves, GrowingWavesPart) else self.waves
 
     @field_validator("regions")
     @classmethod

@@ -6,8 +6,9 @@ from fraisier.workflows.manifest.models import RegionPart
 
 
 def target_options(region: RegionPart, index: int) -> dict[str, Any]:
-    """A target's provider options: the region's, overridden by its own."""
-    return {**region.options, **region.targets[index]}
+    """A target's provider options: the region's, overridden by its own; its label for `spread` is none of them."""
+    options = {**region.options, **region.targets[index]}
+    return {key: value for key, value in options.items() if key != region.spread}
 
 
 def target_name(options: dict[str, Any]) -> str:
