@@ -46,6 +46,10 @@ def test_the_examples_fit(validator: Draft202012Validator, path: Path):
 
 def test_every_way_to_write_a_value_fits(validator: Draft202012Validator):
     assert problems(validator, GOOD) == []
+    assert (
+        problems(validator, GOOD.replace("[{regions: [eu], soak", "{progressive: [1, 50%], soak").replace("}]", "}", 1))
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -57,6 +61,7 @@ def test_every_way_to_write_a_value_fits(validator: Draft202012Validator):
         ("port: 2222", "prot: 2222", "prot"),
         ("username: deploy", "engine: tcp://x", "engine"),
         ("status: 200", "status: 99", "regions.eu.health.status"),
+        ("[{regions: [eu], soak: 1h30m, max_parallel: 50%}]", "{progressive: [1], soak: 90}", "waves.soak"),
     ],
 )
 def test_what_is_wrong_is_marked(validator: Draft202012Validator, right: str, wrong: str, named: str):

@@ -21,7 +21,7 @@ from fraisier.workflows.manifest.words import in_words
 
 Location = tuple[int | str, ...]
 
-_PARTS: tuple[type[BaseModel], ...] = (
+PARTS: tuple[type[BaseModel], ...] = (
     Manifest,
     ReleasePart,
     WavePart,
@@ -42,6 +42,7 @@ _PARTS: tuple[type[BaseModel], ...] = (
     Moments,
     Hook,
 )
+"""Every model of a manifest but the providers' options."""
 
 
 def load_manifest(path: Path) -> Manifest:
@@ -138,6 +139,6 @@ def _inside(location: Location, outer: Location) -> bool:
 
 def _known(key: str, model: type[BaseModel] | None) -> list[str]:
     """The keys that could have been meant: a provider's all, of the manifest's only near ones."""
-    models = (model,) if model else _PARTS
+    models = (model,) if model else PARTS
     known = sorted({field.alias or name for part in models for name, field in part.model_fields.items()})
     return known if model else difflib.get_close_matches(key, known, n=1)

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from fraisier.workflows.manifest.loader import PARTS
 from fraisier.workflows.manifest.models import Manifest, RegionPart
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -32,9 +33,11 @@ def manifest_schema(options: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
         text = inspect.cleandoc(part.get("description", ""))
         part["description"] = text.partition(_ATTRIBUTES)[0]
         _describe(part, text)
-    for model in models:
+    for model in (*PARTS, *models):
         for base in model.__mro__:
-            _describe(parts[_name(refs[model, "validation"])], inspect.getdoc(base) or "")
+            _describe(parts[model.__name__], inspect.getdoc(base) or "")
+    waves = parts[Manifest.__name__]["properties"]["waves"]
+    waves |= dict(zip(("else", "then"), waves.pop("oneOf"), strict=True)) | {"if": {"type": "object"}}
     region = parts[RegionPart.__name__]
     del region["additionalProperties"]
     region["unevaluatedProperties"] = False
