@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio.client import Client, WorkflowHandle
-from temporalio.worker import Replayer, Worker
+from temporalio.worker import Interceptor, Replayer, Worker
 
 from fraisier.nats import Event, NatsClient, NatsEventBus
 from fraisier.providers.hooks import Hooks
@@ -201,7 +201,13 @@ async def _deadline(seconds: float) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def run_worker(
-    client: Client, bus: NatsEventBus, nats: NatsClient, world: World, queue: str = ""
+    client: Client,
+    bus: NatsEventBus,
+    nats: NatsClient,
+    world: World,
+    *,
+    queue: str = "",
+    interceptors: Sequence[Interceptor] = (),
 ) -> AsyncIterator[Harness]:
     """A worker over a world of its own, on a queue of its own unless one is given."""
     queue = queue or f"fraisier-{uuid.uuid4().hex[:8]}"
@@ -214,6 +220,7 @@ async def run_worker(
         task_queue=queue,
         workflows=WORKFLOWS,
         workflow_runner=SANDBOX,
+        interceptors=interceptors,
         activities=[
             targets.preflight,
             targets.look,

@@ -30,7 +30,7 @@ def placed(plan: Plan, *regions: str) -> Plan:
 async def regional_worker(harness: Harness, region: str) -> AsyncIterator[World]:
     """A worker of a region, over a world that only it reaches."""
     queue = f"{harness.queue}.{region}"
-    async with run_worker(harness.client, harness.bus, harness.nats, World(), queue) as own:
+    async with run_worker(harness.client, harness.bus, harness.nats, World(), queue=queue) as own:
         yield own.world
 
 

@@ -175,6 +175,14 @@ async def test_what_on_failure_says_is_done(
     assert {name for name, version in harness.world.versions().items() if version == NEW.version} == new
 
 
+async def test_continue_within_a_wave(harness: Harness) -> None:
+    """A region that failed keeps none from starting that waits for room in its wave."""
+    harness.world.unhealthy.add(("a1", "2.0.0"))
+    plan = make_plan(["a", "b"], wave_parallel=1, on_failure=OnFailure.CONTINUE)
+    result = await harness.finish(await harness.start(plan))
+    assert (result.phase, result.regions) == (RolloutPhase.SUCCEEDED, {"a": "failed", "b": "succeeded"})
+
+
 async def test_tolerated_failures_do_not_fail_a_region(harness: Harness) -> None:
     harness.world.unhealthy.add(("a2", "2.0.0"))
     harness.world.unfit.add("b1")

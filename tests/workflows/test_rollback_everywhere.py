@@ -1,0 +1,103 @@
+"""A rollback signal at every boundary between two steps of a rollout, enumerated: none is lost."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+from temporalio.client import Client
+
+from fraisier.nats import NatsClient, NatsEventBus
+from fraisier.workflows.contracts import Plan, RolloutPhase
+from fraisier.workflows.rollout import RolloutWorkflow
+from tests.support.simulated import OLD, World
+from tests.workflows.boundaries import AFTER, BEFORE, Boundaries, Passage
+from tests.workflows.harness import NEW, Harness, make_plan, run_worker
+
+AT_ONCE = 12
+"""How many rollouts run beside each other."""
+
+STEPS = ("preflight", "stage", "activate", "check_health", "ask_gate", "mint_generation")
+"""Activities whose effect is looked back on too, with the signal between it and its report; an event is only told."""
+
+
+@dataclass
+class Ground:
+    """A worker whose boundaries are watched."""
+
+    harness: Harness
+    boundaries: Boundaries
+
+
+@pytest.fixture
+async def ground(temporal_client: Client, nats_client: NatsClient) -> AsyncIterator[Ground]:
+    boundaries = Boundaries()
+    bus = NatsEventBus(nats_client)
+    async with run_worker(temporal_client, bus, nats_client, World(), interceptors=[boundaries]) as harness:
+        yield Ground(harness, boundaries)
+
+
+def small_rollout() -> Plan:
+    """Two waves of one region with one target, and a soak behind each; hosts of its own."""
+    plan = make_plan(["a"], ["b"], soak=0.1, final_soak=0.1)
+    regions = {
+        name: region.model_copy(
+            update={
+                "targets": tuple(
+                    one.model_copy(update={"options": {"host": f"{plan.service}-{one.name}"}}) for one in region.targets
+                )
+            }
+        )
+        for name, region in plan.regions.items()
+    }
+    return plan.model_copy(update={"regions": regions})
+
+
+async def boundaries_of(ground: Ground) -> list[str]:
+    """The activities of a rollout that nobody disturbs, in order."""
+    plan = small_rollout()
+    passage = ground.boundaries.passages[plan.service] = Passage()
+    result = await ground.harness.finish(await ground.harness.start(plan))
+    assert result.phase is RolloutPhase.SUCCEEDED
+    return passage.passed
+
+
+async def rolled_back_at(ground: Ground, number: int, when: str) -> tuple[str, RolloutPhase, dict[str, str]]:
+    """Send the signal there; the activity's name, how the rollout ended, and what each of its targets runs then."""
+    plan = small_rollout()
+    handle = ground.harness.client.get_workflow_handle_for(RolloutWorkflow.run, f"rollout:{plan.service}")
+
+    async def signal() -> None:
+        await handle.signal(RolloutWorkflow.rollback, {"by": "tests", "reason": f"{when} {number}"})
+        await handle.query(RolloutWorkflow.status)  # answered after the signal was taken
+
+    passage = ground.boundaries.passages[plan.service] = Passage({(number, when): signal})
+    result = await asyncio.wait_for((await ground.harness.start(plan)).result(), 120)
+    assert not passage.acts, f"boundary {number} was never reached"
+    hosts = {name: host.release for name, host in ground.harness.world.hosts.items() if name.startswith(plan.service)}
+    return passage.passed[number - 1], result.phase, {n: r.version if r else "" for n, r in hosts.items()}
+
+
+@pytest.mark.slow
+async def test_a_rollback_at_every_boundary_leaves_the_old_release_everywhere(ground: Ground):
+    known = await boundaries_of(ground)
+    assert known[0] == "publish"
+    assert {"preflight", "stage a1", "activate b1", "check_health b1", "ask_gate", "prune"} <= set(known)
+    room = asyncio.Semaphore(AT_ONCE)
+
+    async def one(number: int, when: str) -> tuple[str, RolloutPhase, dict[str, str]]:
+        async with room:
+            return await rolled_back_at(ground, number, when)
+
+    places = [(number, BEFORE) for number in range(1, len(known) + 1)]
+    places += [(number, AFTER) for number, name in enumerate(known, start=1) if name.startswith(STEPS)]
+    ended = dict(zip(places, await asyncio.gather(*(one(*place) for place in places)), strict=True))
+    # The last activity tells of the end: whoever asks while it runs is told that it is too late.
+    _, phase, runs = ended.pop((len(known), BEFORE))
+    assert (phase, set(runs.values())) == (RolloutPhase.SUCCEEDED, {NEW.version})
+    wrong = {
+        place: found
+        for place, found in ended.items()
+        if found[1] is not RolloutPhase.ROLLED_BACK or set(found[2].values()) - {OLD.version}
+    }
+    assert wrong == {}
