@@ -5,7 +5,7 @@ KEEP ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests demo test check bench catalogue lock clean
+.PHONY: help setup setup-tests demo test check bench faults sbom audit catalogue lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -37,6 +37,22 @@ COMPILE = uv pip compile --quiet --upgrade --universal --python-version 3.10 --g
 bench: setup ## measure beside the floor, in one run; figures are ratios
 	@for one in benchmarks/*.py; do echo "== $$one"; $(BIN)/python $$one || exit 1; done
 
+faults: setup ## break what can break while rollouts run: ROW=nats-stop SEED=7 ROUNDS=3; all rows and an hour without
+	@$(BIN)/python -m tests.faults $(ROW) --seed $(or $(SEED),1) --rounds $(or $(ROUNDS),$(if $(ROW),1,5)) --at-once 8
+
+sbom: .venv-audit/.complete ## write dist/fraisier.cdx.json: all that a worker is made of, for whoever looks for what is vulnerable
+	@mkdir -p dist
+	@.venv-audit/bin/cyclonedx-py requirements infra/requirements-worker.lock --pyproject pyproject.toml \
+		--output-reproducible --output-file dist/fraisier.cdx.json
+
+audit: .venv-audit/.complete ## ask PyPI whether anything that is locked is known to be vulnerable; fails where it cannot be asked
+	@.venv-audit/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
+
+.venv-audit/.complete: infra/requirements-audit.lock .venv/.complete
+	@$(BIN)/python -m venv --clear .venv-audit
+	@.venv-audit/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement infra/requirements-audit.lock
+	@touch $@
+
 catalogue: setup ## write docs/event-catalogue.md and lock what is new in the event catalogue
 	@$(BIN)/python -m fraisier.nats.catalogue docs/event-catalogue.md
 
@@ -44,8 +60,9 @@ lock: ## compile the lock files anew from pyproject.toml (needs uv)
 	@$(COMPILE) pyproject.toml --group dev --extra local --extra postgres --output-file requirements.lock
 	@$(COMPILE) pyproject.toml --extra postgres --constraint requirements.lock \
 		--output-file infra/requirements-worker.lock
+	@printf 'cyclonedx-bom\npip-audit\n' | $(COMPILE) - --constraint requirements.lock --output-file infra/requirements-audit.lock
 	@printf 'build\nhatchling\n' | $(COMPILE) - --constraint requirements.lock --output-file infra/requirements-build.lock
 
 clean: ## remove .venv and everything that tools left here; servers in the cache stay
-	@rm -rf .venv dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-audit dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,114 @@
+"""``python -m tests.faults [ROW...] [--seed N] [--rounds N]``: break what can break while real rollouts run.
+
+Each round's choices follow from its row and its seed: the command that plays it again is printed with what it found.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+from fraisier.orchestrator.launcher import find_server
+from tests.faults import machine, messages, network  # noqa: F401 (they enter their rows)
+from tests.faults.ground import Ground
+from tests.faults.rounds import Report, Rounds
+from tests.faults.rows import ROWS, Row
+
+APART = "FAULTS_APART"
+APART_BY = ("unshare", "--net", "--mount", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
+
+
+def main() -> int:
+    """Play, print a table, and return 1 if anything did not hold."""
+    parser = argparse.ArgumentParser(prog="make faults")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"by default all: {', '.join(ROWS)}")
+    parser.add_argument("--seed", type=int, default=1, help="of each row's first round; the next ones follow")
+    parser.add_argument("--rounds", type=int, default=1, help="of each row, each with the next seed")
+    parser.add_argument("--at-once", type=int, default=6, help="how many rollouts a round has")
+    parser.add_argument("--keep", action="store_true", help="the records of every round, not only of the failed ones")
+    asked = parser.parse_args()
+    unknown = [name for name in asked.rows if name not in ROWS]
+    if unknown:
+        parser.error(f"no such row: {', '.join(unknown)}; there are {', '.join(ROWS)}")
+    if APART not in os.environ and _may_go_apart():
+        _go_apart()
+    logging.disable(logging.WARNING)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # nothing that we started may outlive us
+    reports = asyncio.run(_play(asked))
+    _print_table(reports)
+    return 1 if any(one.violations for one in reports) else 0
+
+
+def _may_go_apart() -> bool:
+    try:
+        return subprocess.run([*APART_BY, "true"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def _go_apart() -> None:
+    """Go on in a network and with mounts of our own: what is dropped or filled there is nobody else's."""
+    asyncio.run(_servers_found())
+    again = [sys.executable, "-m", "tests.faults", *sys.argv[1:]]
+    os.environ[APART] = "1"
+    os.execvp(APART_BY[0], [*APART_BY, *again])  # noqa: S606
+
+
+async def _servers_found() -> None:
+    for name in ("nats-server", "temporal"):
+        await find_server(name)
+
+
+def _can_be_played(row: Row, *, apart: bool) -> bool:
+    return (apart or not row.isolated) and (not row.needs or any(Path("/usr/lib").glob(row.needs)))
+
+
+async def _play(asked: argparse.Namespace) -> list[Report]:
+    rows = [ROWS[name] for name in asked.rows or ROWS]
+    apart = APART in os.environ
+    for row in [row for row in rows if not _can_be_played(row, apart=apart)]:
+        print(f"{row.name} is left out: it needs {row.needs or 'root, for a network and mounts of its own'}")
+        rows.remove(row)
+    folder = Path(tempfile.mkdtemp(prefix="fraisier-faults-"))
+    print(f"records of what goes wrong, and all logs: {folder}", flush=True)
+    reports = []
+    async with Ground(folder, mounts=apart) as ground:
+        rounds = Rounds(ground, asked.at_once, keep=asked.keep)
+        await rounds.install()
+        for number in range(asked.rounds):
+            for row in rows:
+                reports.append(await rounds.play(row, asked.seed + number))
+                _print(reports[-1])
+    if not asked.keep and not any(one.violations for one in reports):
+        shutil.rmtree(folder)
+    return reports
+
+
+def _print(report: Report) -> None:
+    print(f"{report.row} {report.seed}: {report.injected} hit, {report.seconds:.0f} s", flush=True)
+    for violation in report.violations:
+        print(f"  VIOLATION {violation}"[:2000], flush=True)
+    if report.violations:
+        print(f"  again: make faults ROW={report.row} SEED={report.seed}", flush=True)
+
+
+def _print_table(reports: list[Report]) -> None:
+    rows = defaultdict(list)
+    for report in reports:
+        rows[report.row].append(report)
+    print(f"\n{'row':<20}{'runs':>6}{'injected':>10}{'violations':>12}{'seconds':>9}")
+    for name, played in [*rows.items(), ("all", reports)]:
+        wrong = sum(len(one.violations) for one in played)
+        hit = sum(one.injected for one in played)
+        print(f"{name:<20}{len(played):>6}{hit:>10}{wrong:>12}{sum(one.seconds for one in played):>9.0f}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
