@@ -248,8 +248,16 @@ async def feed():
         for kind, region in (("started", "us-east-1"), ("completed", "eu-west-1"), ("failed", "eu-west-1")):
             data = {"service": "api", "status": kind}
             await bus.publish_deployment_event(f"deployment.{kind}", "deploy_1", data, region)
-        await asyncio.sleep(2)
+        await handled(client)
         await registry.stop()
+
+async def handled(client):
+    # Events are acknowledged after their handlers.
+    while True:
+        found = await client.jetstream.consumers_info("DEPLOYMENT_EVENTS")
+        if found and not any(one.num_pending or one.num_ack_pending for one in found):
+            return
+        await asyncio.sleep(0.05)
 """
 FEED = "\nasyncio.run(feed())\n"
 
