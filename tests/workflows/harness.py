@@ -144,9 +144,9 @@ class Harness:
         await told(self.bus, result.rollout_id)
         return result
 
-    async def replay(self, workflow_id: str) -> None:
+    async def replay(self, workflow_id: str, run_id: str | None = None) -> None:
         replayer = Replayer(workflows=WORKFLOWS, data_converter=DATA_CONVERTER, workflow_runner=SANDBOX)
-        handle = self.client.get_workflow_handle(workflow_id)
+        handle = self.client.get_workflow_handle(workflow_id, run_id=run_id)
         parent = history = await handle.fetch_history()
         await replayer.replay_workflow(history)
         keep(history)

@@ -230,6 +230,33 @@ class RegionOutcome(str, Enum):
     ROLLBACK_FAILED = "rollback_failed"
 
 
+class BoardCarry(Model):
+    """What is known of a region's targets when its workflow goes on in a run with a history of its own.
+
+    Attributes:
+        reports: how every target stands.
+        ordinal: the highest that any target's fencing token has had.
+    """
+
+    reports: tuple[TargetReport, ...]
+    ordinal: int
+
+
+class RegionCarry(Model):
+    """Where a region's workflow goes on.
+
+    Attributes:
+        staged: the targets that are cut into batches; None while staging goes on.
+        batches_done: how many of those batches are done.
+        entered: whether the hooks before the next one have run.
+    """
+
+    board: BoardCarry
+    staged: tuple[str, ...] | None = None
+    batches_done: int = 0
+    entered: bool = False
+
+
 class RegionInput(Model):
     """The one argument of `RegionWorkflow`.
 
@@ -237,6 +264,7 @@ class RegionInput(Model):
         wave: the number of the wave it belongs to.
         generation: the fencing generation of this forward run.
         unfit: targets that preflight has already counted as failed, with the reason.
+        carried: where an earlier run of the workflow stopped.
     """
 
     rollout_id: str
@@ -246,6 +274,7 @@ class RegionInput(Model):
     generation: int
     unfit: dict[str, str] = Field(default_factory=dict)
     paused: bool = False
+    carried: RegionCarry | None = None
 
 
 class RegionReport(Model):
@@ -277,6 +306,8 @@ class RollbackInput(Model):
         targets: the touched targets.
         previous: what each of them ran before; a target that is not in it ran nothing.
         reason: why, for the events.
+        carried: where an earlier run of the workflow stopped.
+        batches_done: how many batches earlier runs took back.
     """
 
     rollout_id: str
@@ -286,6 +317,8 @@ class RollbackInput(Model):
     targets: tuple[str, ...]
     previous: dict[str, ReleaseRef] = Field(default_factory=dict)
     reason: str = ""
+    carried: BoardCarry | None = None
+    batches_done: int = 0
 
 
 class RolloutPhase(str, Enum):

@@ -15,6 +15,11 @@ TAKEN_WITHIN = timedelta(seconds=60)
 """How long a step waits for a region's own workers before it is asked whether there are any."""
 
 
+AT_ONCE = 100
+"""How many steps a region's workflow has under way, and how many regions a rollout: what is under way when a history is
+long enough comes on top of it, and Temporal lets a workflow have at most 2,000."""
+
+
 class Options(TypedDict, total=False):
     """The options of `start_activity_method` that a policy sets."""
 

@@ -1,6 +1,5 @@
 """`RegionWorkflow`: one region's forward part: stage everywhere, then batch by batch activate and check."""
 
-import asyncio
 from collections.abc import Sequence
 
 from temporalio import workflow
@@ -9,7 +8,14 @@ from temporalio.exceptions import ActivityError
 from fraisier.workflows.activities.events import EventActivities
 from fraisier.workflows.activities.targets import TargetActivities
 from fraisier.workflows.arithmetic import batches, region_failed
-from fraisier.workflows.contracts import RegionInput, RegionOutcome, RegionReport, TargetOutcome, TargetPlan
+from fraisier.workflows.contracts import (
+    RegionCarry,
+    RegionInput,
+    RegionOutcome,
+    RegionReport,
+    TargetOutcome,
+    TargetPlan,
+)
 from fraisier.workflows.details import region_details
 from fraisier.workflows.failures import describe
 from fraisier.workflows.hooks import RegionHooks
@@ -17,6 +23,7 @@ from fraisier.workflows.placement import run_placed
 from fraisier.workflows.policy import EVENT, Options
 from fraisier.workflows.steps import EventInput, PruneInput
 from fraisier.workflows.targets import TargetBoard
+from fraisier.workflows.window import in_window, long_enough
 
 
 @workflow.defn
@@ -38,27 +45,21 @@ class RegionWorkflow:
             release=order.release,
             region=order.region,
             generation=order.generation,
+            carried=order.carried.board if order.carried else None,
         )
         self._hooks = RegionHooks(order.region.hooks, self._board)
-        for target, reason in order.unfit.items():
+        self._at = order.carried
+        for target, reason in {} if order.carried else order.unfit.items():
             self._board.fail(target, reason)
 
     @workflow.run
     async def run(self, order: RegionInput) -> RegionReport:
         """The region's story."""
-        await self._announce("deployment.started")
-        pending = self._board.standing(TargetOutcome.PENDING)
-        if not self._over() and await self._hooks.run("region", "before", pending):
+        if order.carried is None:
+            await self._announce("deployment.started")
+        if order.carried or (not self._over() and await self._enter()):
             await self._stage()
-        for batch in batches(
-            self._board.standing(TargetOutcome.STAGED),
-            canary=order.region.canary,
-            max_parallel=order.region.max_parallel,
-        ):
-            await self._until_released()
-            if self._over():
-                break
-            await self._deploy(batch)
+        await self._deploy_all(self._staged())
         if self._outcome() is RegionOutcome.SUCCEEDED:
             await self._hooks.run("region", "after", self._board.standing(TargetOutcome.SUCCEEDED))
         outcome = self._outcome()
@@ -89,6 +90,9 @@ class RegionWorkflow:
         """How the targets stand now."""
         return self._report(self._outcome())
 
+    async def _enter(self) -> bool:
+        return await self._hooks.run("region", "before", self._board.standing(TargetOutcome.PENDING))
+
     async def _stage(self) -> None:
         waiting = self._board.standing(TargetOutcome.PENDING)
         self._say(f"staging on {len(waiting)} targets; nothing changes yet")
@@ -98,9 +102,49 @@ class RegionWorkflow:
             if done is not None:
                 self._board.note(target.name, outcome=TargetOutcome.STAGED)
 
-        await asyncio.gather(*(one(target) for target in waiting))
+        if await in_window(waiting, one):
+            self._renew(None)
 
-    async def _deploy(self, batch: Sequence[TargetPlan]) -> None:
+    def _staged(self) -> list[TargetPlan]:
+        """The targets that are cut into batches, whatever has become of them in earlier runs."""
+        if self._at is None or self._at.staged is None:
+            return self._board.standing(TargetOutcome.STAGED)
+        staged = dict.fromkeys(self._at.staged)
+        return [target for target in self._order.region.targets if target.name in staged]
+
+    def _renew(self, staged: Sequence[TargetPlan] | None, *, batches_done: int = 0, entered: bool = False) -> None:
+        """Go on in a run with a history of its own; nothing is under way. A region that is over ends in this one."""
+        if not self._over():
+            at = RegionCarry(
+                board=self._board.carry(),
+                staged=None if staged is None else tuple(target.name for target in staged),
+                batches_done=batches_done,
+                entered=entered,
+            )
+            workflow.continue_as_new(self._order.model_copy(update={"carried": at, "paused": self._held}))
+
+    async def _deploy_all(self, staged: Sequence[TargetPlan]) -> None:
+        """Batch by batch, from where an earlier run stopped."""
+        at, region = self._at or RegionCarry(board=self._board.carry()), self._order.region
+        for number, batch in enumerate(batches(staged, canary=region.canary, max_parallel=region.max_parallel)):
+            if number < at.batches_done:
+                continue
+            await self._until_released()
+            if self._over():
+                break
+            left = await self._deploy(batch, entered=at.entered and number == at.batches_done)
+            if left:
+                self._renew(staged, batches_done=number, entered=True)
+            elif long_enough():
+                self._renew(staged, batches_done=number + 1)
+
+    async def _deploy(self, batch: Sequence[TargetPlan], *, entered: bool = False) -> list[TargetPlan]:
+        """Exchange a batch; returns the targets that a run with a history of its own must go on with.
+
+        Args:
+            batch: the batch.
+            entered: whether an earlier run has begun it.
+        """
         self._say(f"activating {self._board.names(batch)}")
 
         async def one(target: TargetPlan) -> None:
@@ -114,11 +158,14 @@ class RegionWorkflow:
                 "target", "on_failure", self._board.standing(TargetOutcome.FAILED, among=[target])
             )
 
-        if await self._hooks.run("batch", "before", batch):
-            await asyncio.gather(*(one(target) for target in batch))
+        if entered or await self._hooks.run("batch", "before", batch):
+            left = await in_window(self._board.standing(TargetOutcome.STAGED, among=batch), one)
+            if left and not self._over():
+                return left
             await self._hooks.run("batch", "after", self._board.standing(TargetOutcome.SUCCEEDED, among=batch))
         await self._hooks.run_and_log("batch", "on_failure", self._board.standing(TargetOutcome.FAILED, among=batch))
         self._say(f"{self._board.counted(TargetOutcome.SUCCEEDED)} of {len(self._order.region.targets)} targets done")
+        return []
 
     async def _exchange(self, target: TargetPlan) -> bool:
         """Out of traffic, activated, healthy, back into traffic; what is not healthy stays out."""

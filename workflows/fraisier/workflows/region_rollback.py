@@ -1,6 +1,5 @@
 """`RegionRollbackWorkflow`: takes the touched targets of one region back to what each ran before."""
 
-import asyncio
 from collections.abc import Sequence
 
 from temporalio import workflow
@@ -14,6 +13,7 @@ from fraisier.workflows.hooks import RegionHooks
 from fraisier.workflows.policy import EVENT
 from fraisier.workflows.steps import EventInput
 from fraisier.workflows.targets import TargetBoard
+from fraisier.workflows.window import in_window, long_enough
 
 
 @workflow.defn
@@ -33,7 +33,11 @@ class RegionRollbackWorkflow:
         )
         self._targets = region.targets
         self._board = TargetBoard(
-            rollout_id=order.rollout_id, release=order.release, region=region, generation=order.generation
+            rollout_id=order.rollout_id,
+            release=order.release,
+            region=region,
+            generation=order.generation,
+            carried=order.carried,
         )
 
         self._hooks = RegionHooks(order.region.hooks, self._board)
@@ -41,10 +45,15 @@ class RegionRollbackWorkflow:
     @workflow.run
     async def run(self, order: RollbackInput) -> RegionReport:
         """The rollback's story."""
-        for batch in batches(self._targets, canary=0, max_parallel=order.region.max_parallel):
+        for number, batch in enumerate(batches(self._targets, canary=0, max_parallel=order.region.max_parallel)):
+            if number < order.batches_done:
+                continue
             self._say(f"taking back {self._board.names(batch)}")
-            await asyncio.gather(*(self._take_back(target) for target in batch))
-            await self._hooks.run_and_log("batch", "on_rollback", self._back(batch))
+            left = await in_window(self._board.standing(TargetOutcome.PENDING, among=batch), self._take_back)
+            if not left:
+                await self._hooks.run_and_log("batch", "on_rollback", self._back(batch))
+            if left or long_enough():
+                self._renew(batches_done=number if left else number + 1)
         await self._hooks.run_and_log("region", "on_rollback", self._back(self._targets))
         failed = self._board.counted(TargetOutcome.FAILED)
         outcome = RegionOutcome.ROLLBACK_FAILED if failed else RegionOutcome.ROLLED_BACK
@@ -56,6 +65,11 @@ class RegionRollbackWorkflow:
     def report(self) -> RegionReport:
         """How the targets stand now."""
         return self._report(RegionOutcome.STOPPED)
+
+    def _renew(self, *, batches_done: int) -> None:
+        """Go on in a run with a history of its own; nothing is under way."""
+        carried = {"carried": self._board.carry(), "batches_done": batches_done}
+        workflow.continue_as_new(self._order.model_copy(update=carried))
 
     async def _take_back(self, target: TargetPlan) -> None:
         previous = self._order.previous.get(target.name)

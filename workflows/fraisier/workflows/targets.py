@@ -9,7 +9,14 @@ from temporalio.exceptions import ActivityError
 from fraisier.providers.hooks import Hook
 from fraisier.providers.models import FencingToken, ReleaseRef, Step
 from fraisier.workflows.activities.targets import TargetActivities
-from fraisier.workflows.contracts import RegionPlan, ReleasePlan, TargetOutcome, TargetPlan, TargetReport
+from fraisier.workflows.contracts import (
+    BoardCarry,
+    RegionPlan,
+    ReleasePlan,
+    TargetOutcome,
+    TargetPlan,
+    TargetReport,
+)
 from fraisier.workflows.failures import describe, was_cancelled, was_not_taken
 from fraisier.workflows.placement import run_placed
 from fraisier.workflows.policy import Options
@@ -24,9 +31,18 @@ class TargetBoard:
         release: what is shipped.
         region: the region's plan.
         generation: the fencing generation of this run.
+        carried: what an earlier run of the workflow knew.
     """
 
-    def __init__(self, *, rollout_id: str, release: ReleasePlan, region: RegionPlan, generation: int) -> None:
+    def __init__(
+        self,
+        *,
+        rollout_id: str,
+        release: ReleasePlan,
+        region: RegionPlan,
+        generation: int,
+        carried: BoardCarry | None = None,
+    ) -> None:
         self._rollout_id = rollout_id
         self._release = release
         self._region = region
@@ -35,12 +51,20 @@ class TargetBoard:
         self._running: dict[Any, None] = {}
         self._reports = {target.name: TargetReport(target=target.name) for target in region.targets}
         self._ordinals: dict[str, int] = {}
+        self._ordinal = 0
+        if carried is not None:
+            self._reports |= {report.target: report for report in carried.reports}
+            self._ordinal = carried.ordinal
         self._stopping = False
 
     @property
     def stopping(self) -> bool:
         """Whether no step may start any more."""
         return self._stopping
+
+    def carry(self) -> BoardCarry:
+        """What the workflow's next run must know."""
+        return BoardCarry(reports=self.reports(), ordinal=max((self._ordinal, *self._ordinals.values())))
 
     def note(self, target: str, **changes: Any) -> None:
         """Remember something of a target."""
@@ -132,7 +156,7 @@ class TargetBoard:
 
     def _next_step(self, name: str, target: TargetPlan) -> Step:
         """A step whose token is higher than that of every step before it at this target."""
-        ordinal = self._ordinals[target.name] = self._ordinals.get(target.name, 0) + 1
+        ordinal = self._ordinals[target.name] = self._ordinals.get(target.name, self._ordinal) + 1
         return Step(
             rollout_id=self._rollout_id,
             service=self._release.service,
