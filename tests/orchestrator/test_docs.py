@@ -7,6 +7,7 @@ from fraisier.nats.streams import STREAMS
 from fraisier.orchestrator.client import load_checked
 from fraisier.orchestrator.errors import ExitCode
 from fraisier.providers.bare_metal.options import BareMetalOptions
+from fraisier.providers.compose.options import ComposeOptions
 from fraisier.providers.docker.options import DockerOptions
 from fraisier.providers.local_command import KEPT
 from fraisier.providers.models import HealthCheck
@@ -30,6 +31,11 @@ def test_the_example_of_gates_has_every_kind() -> None:
     assert [gate.kind for gate in load_checked(ROOT / "examples" / "gates.yaml").gates] == [*KINDS]
 
 
+def test_the_example_of_compose_is_good() -> None:
+    regions = load_checked(ROOT / "examples" / "compose.yaml").regions
+    assert [region.options["compose"]["services"].keys() for region in regions.values()] == [{"web", "db"}] * 2
+
+
 def test_every_key_of_gates_and_windows_is_named() -> None:
     text = (ROOT / "docs" / "gates.md").read_text()
     for part in (GatePart, ApprovalPart, WindowPart):
@@ -46,7 +52,7 @@ def test_every_exit_code_is_in_the_table() -> None:
 
 def test_every_provider_option_and_stream_is_named() -> None:
     manifest = (ROOT / "docs" / "manifest.md").read_text()
-    for options in (BareMetalOptions, DockerOptions, HealthCheck):
+    for options in (BareMetalOptions, DockerOptions, ComposeOptions, HealthCheck):
         assert [name for name in options.model_fields if f"`{name}`" not in manifest] == []
     events = (ROOT / "docs" / "events.md").read_text()
     assert all(f"`{stream}`" in events for stream in STREAMS.values())

@@ -12,7 +12,7 @@ import pytest
 
 from fraisier.providers.bare_metal import BareMetalProvider, script
 from fraisier.providers.models import Release
-from tests.contracts.rollout import Rollout
+from fraisier.providers.testing import Rollout
 from tests.providers.ssh_bench import SshBench
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.providers.compose_bench import ComposeBench
 from tests.providers.docker_bench import TAG, DockerBench
 from tests.providers.ssh_bench import SshBench
 from tests.support.docker_engine import Engine
@@ -33,5 +34,13 @@ def engine_with_images(docker_engine: Engine) -> Iterator[Engine]:
 def docker_bench(engine_with_images: Engine) -> Iterator[DockerBench]:
     """A service with nothing deployed."""
     bench = DockerBench(engine_with_images)
+    yield bench
+    bench.clean()
+
+
+@pytest.fixture
+def compose_bench(engine_with_images: Engine, compose_plugin: None, tmp_path: Path) -> Iterator[ComposeBench]:
+    """A project with nothing deployed."""
+    bench = ComposeBench(engine_with_images, tmp_path)
     yield bench
     bench.clean()

@@ -34,7 +34,7 @@ def build_image(engine: Engine, version: str, *, healthy: bool = True, dies: boo
 
 
 class DockerBench:
-    """See `tests.contracts.rollout.Bench`."""
+    """See `fraisier.providers.testing.Bench`."""
 
     url = "http://127.0.0.1:8080/health"
     silent_url = "http://127.0.0.1:8999/health"

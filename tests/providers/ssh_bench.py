@@ -28,7 +28,7 @@ def free_port() -> int:
 
 
 class SshBench:
-    """See `tests.contracts.rollout.Bench`."""
+    """See `fraisier.providers.testing.Bench`."""
 
     service = "api"
 

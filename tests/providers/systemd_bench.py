@@ -11,7 +11,7 @@ from tests.support.systemd_hosts import SystemdHost
 
 
 class SystemdBench:
-    """See `tests.contracts.rollout.Bench`."""
+    """See `fraisier.providers.testing.Bench`."""
 
     service = "api"
     url = "http://127.0.0.1:8080/health"

@@ -9,8 +9,8 @@ import pytest
 from fraisier.orchestrator.client import FraisierClient
 from fraisier.providers.errors import CommandFailed
 from fraisier.providers.models import HealthCheck
+from fraisier.providers.testing import QUICK, Rollout
 from fraisier.workflows.contracts import RolloutPhase
-from tests.contracts.rollout import QUICK, Rollout
 from tests.e2e.test_systemd_rollout import client
 from tests.providers.by_hand import connected, until_serving
 from tests.providers.ssh_bench import START, SshBench

@@ -10,7 +10,7 @@ from fraisier.providers.errors import (
     CommandUnknown,
     TargetBusy,
 )
-from tests.contracts.rollout import Rollout
+from fraisier.providers.testing import Rollout
 from tests.providers.by_hand import connected, only_tools, until_serving, uploading
 from tests.providers.ssh_bench import SshBench
 

@@ -18,7 +18,7 @@ from fraisier.providers.errors import (
     PreflightFailed,
 )
 from fraisier.providers.models import HealthCheck
-from tests.contracts.rollout import IMPATIENT, QUICK, Rollout
+from fraisier.providers.testing import IMPATIENT, QUICK, Rollout
 from tests.providers.by_hand import connected, only_tools, staged, until, uploading
 from tests.providers.ssh_bench import START, SshBench, free_port
 

@@ -3,7 +3,7 @@
 import pytest
 
 from fraisier.providers.errors import StaleToken
-from tests.contracts.rollout import Rollout
+from fraisier.providers.testing import Rollout
 from tests.providers.by_hand import connected
 from tests.providers.ssh_bench import SshBench
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.contracts.provider_contract import ProviderContract
+from fraisier.providers.testing import ProviderContract
 from tests.providers.docker_bench import DockerBench
 from tests.providers.ssh_bench import free_port
 

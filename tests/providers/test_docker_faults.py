@@ -16,7 +16,7 @@ from fraisier.providers.errors import (
     StaleToken,
 )
 from fraisier.providers.models import HealthCheck, Release
-from tests.contracts.rollout import QUICK, Rollout
+from fraisier.providers.testing import QUICK, Rollout
 from tests.providers.docker_bench import DockerBench, build_image
 from tests.providers.ssh_bench import free_port
 

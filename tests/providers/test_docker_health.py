@@ -7,7 +7,7 @@ import pytest
 
 from fraisier.providers.docker.probes import own_health
 from fraisier.providers.models import HealthCheck
-from tests.contracts.rollout import IMPATIENT, QUICK, Rollout
+from fraisier.providers.testing import IMPATIENT, QUICK, Rollout
 from tests.providers.docker_bench import DockerBench
 
 

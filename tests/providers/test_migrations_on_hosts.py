@@ -11,7 +11,7 @@ from fraisier.providers.errors import CommandFailed, CommandUnknown, StaleToken
 from fraisier.providers.migrations.migrator import PostgresMigrator
 from fraisier.providers.migrations.models import Migration, MigrationOrder, MigrationResult
 from fraisier.providers.models import FencingToken, Release, Step
-from tests.contracts.rollout import Rollout
+from fraisier.providers.testing import Rollout
 from tests.providers.by_hand import connected, until
 from tests.providers.ssh_bench import SshBench
 from tests.support.postgres import Database

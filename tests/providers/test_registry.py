@@ -12,5 +12,5 @@ def test_our_own_providers_are_found_by_name():
 
 
 def test_an_unknown_provider_is_refused_with_those_that_are_there():
-    with pytest.raises(UnknownProvider, match="no provider podman; installed: bare_metal, docker"):
+    with pytest.raises(UnknownProvider, match="no provider podman; installed: bare_metal, compose, docker"):
         load_provider("podman")

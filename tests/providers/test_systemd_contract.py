@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.provider_contract import ProviderContract
+from fraisier.providers.testing import ProviderContract
 from tests.providers.systemd_bench import SystemdBench
 from tests.support.systemd_hosts import SystemdHost
 

@@ -14,7 +14,7 @@ from fraisier.providers.bare_metal import BareMetalProvider
 from fraisier.providers.bare_metal.probes import probe_of
 from fraisier.providers.errors import CommandFailed, CommandUnknown, PreflightFailed
 from fraisier.providers.models import HealthCheck, Release
-from tests.contracts.rollout import IMPATIENT, QUICK, Rollout
+from fraisier.providers.testing import IMPATIENT, QUICK, Rollout
 from tests.providers.systemd_bench import SystemdBench
 from tests.support.releases import digest_of
 from tests.support.systemd_hosts import SystemdHost

@@ -1,5 +1,6 @@
 """A Docker engine for the session: the one that answers, or one started by hand and ended after."""
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from fraisier.orchestrator.launcher import find_server
 
 START_S = 60.0
 
@@ -44,6 +47,18 @@ def docker_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """The machine's engine; where none answers and this is root, one of the session's own."""
     with running_engine(tmp_path_factory.mktemp("dockerd")) as engine:
         yield engine
+
+
+@pytest.fixture(scope="session")
+def compose_plugin(docker_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The docker command has the machine's plugin, else the launcher's; also in the processes of tests."""
+    with pytest.MonkeyPatch.context() as patched:
+        if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode != 0:
+            folder = tmp_path_factory.mktemp("docker-config")
+            (folder / "cli-plugins").mkdir()
+            (folder / "cli-plugins" / "docker-compose").symlink_to(asyncio.run(find_server("docker-compose")).path)
+            patched.setenv("DOCKER_CONFIG", str(folder))
+        yield
 
 
 @contextmanager

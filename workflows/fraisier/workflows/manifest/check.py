@@ -1,6 +1,5 @@
 """Whether the parts of a manifest fit each other, its files and its providers."""
 
-import tarfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -8,16 +7,14 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from fraisier.providers.bare_metal.artifact import check_entries
 from fraisier.workflows.manifest.errors import ManifestInvalid, Problem
 from fraisier.workflows.manifest.gate_check import gate_problems
 from fraisier.workflows.manifest.loader import line_of, load_manifest, problems_of, read_tree
 from fraisier.workflows.manifest.models import Manifest, RegionPart
+from fraisier.workflows.manifest.release_check import BARE_METAL, ENGINES, release_problems
 from fraisier.workflows.manifest.targets import target_name, target_options
 from fraisier.workflows.manifest.wave_parts import GrowingWavesPart
 from fraisier.workflows.manifest.window_check import window_problems
-
-BARE_METAL, DOCKER = "bare_metal", "docker"
 
 OptionsOf = Callable[[str], type[BaseModel]]
 """The options model of a provider by name; raises LookupError for a name that no provider has."""
@@ -34,7 +31,7 @@ def check_manifest(path: Path, options_of: OptionsOf) -> Manifest:
     found = [
         *_wave_problems(manifest),
         *gate_problems(manifest.gates),
-        *_release_problems(manifest, path.parent),
+        *release_problems(manifest, path.parent),
         *(problem for name in manifest.regions for problem in _region_problems(manifest, name, tree, options_of)),
         *(problem for name, one in manifest.regions.items() for problem in window_problems(name, one)),
         *_shared_targets(manifest),
@@ -72,28 +69,6 @@ def _wave_problems(manifest: Manifest) -> list[Problem]:
     return found
 
 
-def _release_problems(manifest: Manifest, folder: Path) -> list[Problem]:
-    found = []
-    for key in ("artifact", "image_archive"):
-        file = getattr(manifest.release, key)
-        if file is not None and not (folder / file).is_file():
-            found.append(Problem(f"release.{key}", f"there is no file {folder / file}; build it, or correct the path"))
-        elif (
-            file is not None and key == "artifact" and any(r.provider == BARE_METAL for r in manifest.regions.values())
-        ):
-            found += _archive_problems(folder / file)
-    return found
-
-
-def _archive_problems(artifact: Path) -> list[Problem]:
-    """What bare-metal hosts would refuse, found before anything is touched."""
-    try:
-        check_entries(artifact)
-    except (OSError, EOFError, ValueError, tarfile.TarError) as error:
-        return [Problem("release.artifact", f"{artifact} cannot be unpacked on a host: {error}; it must be a .tar.gz")]
-    return []
-
-
 def _shared_targets(manifest: Manifest) -> list[Problem]:
     """Targets that stand in two regions: what one region did to them would be taken for the other's."""
     found = []
@@ -110,7 +85,7 @@ def _shared_targets(manifest: Manifest) -> list[Problem]:
 
 
 def _health_problems(name: str, region: RegionPart) -> list[Problem]:
-    if region.provider == DOCKER and region.health.systemd is not None:
+    if region.provider in ENGINES and region.health.systemd is not None:
         why = "a container has no units: check it by http, tcp, command or docker"
         return [Problem(f"regions.{name}.health.systemd", why)]
     if region.provider == BARE_METAL and region.health.docker is not None:
@@ -139,7 +114,7 @@ def _traffic_problems(name: str, region: RegionPart, targets: list[str]) -> list
 
 def _hook_problems(name: str, region: RegionPart) -> list[Problem]:
     hooks = region.hooks.all() if region.hooks is not None else ()
-    if region.provider == DOCKER and any(hook.on == "host" for hook in hooks):
+    if region.provider in ENGINES and any(hook.on == "host" for hook in hooks):
         return [Problem(f"regions.{name}.hooks", "a hook cannot run on a Docker engine: give it `on: worker`")]
     return []
 
