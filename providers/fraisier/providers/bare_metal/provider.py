@@ -77,7 +77,17 @@ class BareMetalProvider(LifecycleProvider):
     async def inspect(self, service: str) -> TargetState:
         """What the host runs of a service, in one round trip."""
         done = await self._run("inspect", script.look("inspect", self._options, service), timeout_s=LOOK_TIMEOUT_S)
-        return script.state(done.output)
+        try:
+            return script.state(done.output)
+        except script.Garbled as error:
+            files = f"{script.root_of(self._options, service)}/.fraisier"
+            raise CommandFailed(
+                f"{self.target}: inspect: {error}; look at what stands in {files} there",
+                target=self.target,
+                step="inspect",
+                command="inspect",
+                exit_status=done.exit_status,
+            ) from error
 
     async def preflight(self, release: Release) -> TargetState:
         """Look at tools, rights, space, the unit and what is in the way, and at what runs, in one round trip."""

@@ -19,6 +19,8 @@ MINIMUM_FREE_KB = 64 * 1024
 """The free space without which a host is not fit to take any release, in KB."""
 
 DIGEST_SHOWN = 12
+SHOWN = 500
+"""How much of an answer that cannot be read is shown, in characters."""
 
 
 def release_name(release: ReleaseRef) -> str:
@@ -95,8 +97,24 @@ def problems(output: str) -> tuple[str, ...]:
     return tuple(rest for word, rest in answers(output) if word == "problem")
 
 
+class Garbled(ValueError):
+    """The host answered what the script never says: something else wrote into its output or its files."""
+
+
 def state(output: str) -> TargetState:
-    """What ``inspect`` found."""
+    """What ``inspect`` found.
+
+    Raises:
+        Garbled: it cannot be read; the message shows it.
+    """
+    try:
+        return _state(output)
+    except (ValueError, OverflowError, OSError) as error:
+        told = "; ".join(line for line in output.splitlines() if line.startswith("fraisier "))
+        raise Garbled(f"cannot make sense of {told[:SHOWN]!r}: {error}") from error
+
+
+def _state(output: str) -> TargetState:
     found = dict(answers(output))
     kept = {
         name: _ref(rest) for name, rest in (rest.split(" ", 1) for word, rest in answers(output) if word == "release")

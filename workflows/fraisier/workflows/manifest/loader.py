@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from fraisier.providers.hooks import Hook, Hooks, Moments
 from fraisier.providers.models import HealthCheck
@@ -73,9 +73,16 @@ def read_tree(path: Path) -> Any:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ManifestInvalid(str(path), [Problem("", f"cannot be read: {reason}; name a YAML file")]) from error
+    except (YAMLError, ValueError, TypeError, RecursionError) as error:
+        # What is no text, a date that is none, a mapping as a key, nesting without end: the parser tells no line.
+        raise ManifestInvalid(str(path), [Problem("", f"not YAML: {_first_line(error)}")]) from error
     if not isinstance(tree, dict):
         raise ManifestInvalid(str(path), [Problem("", "a manifest is a mapping that starts with service:", 1)])
     return tree
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def plain(node: Any) -> Any:

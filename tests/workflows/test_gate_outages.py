@@ -1,0 +1,105 @@
+"""A gate waits while NATS is killed, or the leader of its stream: it decides right, and is never started anew."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+
+from fraisier.nats import NatsEventBus, new_event
+from fraisier.nats.streams import STREAMS
+from fraisier.workflows.contracts import Plan, RolloutPhase
+from tests.support.cluster import Cluster
+from tests.support.nats import NatsServer
+from tests.support.simulated import World
+from tests.workflows.harness import Harness, make_plan, run_worker
+
+FIRST, SECOND = "us-east-1", "eu-west-1"
+LATE = f"{FIRST}2"
+"""The target of the first region whose event comes only after the outage."""
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three servers, with everything installed."""
+    cluster = Cluster.make(tmp_path_factory.mktemp("cluster"))
+    try:
+        cluster.start()
+        cluster.install()
+        yield cluster
+    finally:
+        cluster.kill()
+
+
+async def waiting_gate(harness: Harness) -> tuple[Plan, Any]:
+    """A rollout whose gate has one event and waits for the other."""
+    harness.world.silent.add((LATE, "health.check_passed"))
+    plan = make_plan([FIRST], [SECOND], targets=2, gate_timeout=300)
+    handle = await harness.start(plan)
+    await harness.until(handle, phase=RolloutPhase.GATE)
+    return plan, handle
+
+
+async def tell_at_last(harness: Harness, bus: NatsEventBus, plan: Plan) -> None:
+    """Publish what was missing, as the provider would have."""
+    started = await harness.events("deployment", plan)
+    wave = next(one for one in started if one.event_type == "deployment.wave_started")
+    generation = wave.data["generation"]
+    told = new_event(
+        "health.check_passed",
+        deployment_id=wave.deployment_id,
+        region=FIRST,
+        service=plan.service,
+        target=LATE,
+        step=f"{generation}.health",
+        data={
+            "service": plan.service,
+            "version": plan.release.version,
+            "release_digest": plan.release.digest,
+            "generation": generation,
+            "scope": "target",
+        },
+    )
+    await bus.publish_event(told)
+
+
+async def asked_once(handle: Any) -> bool:
+    """Whether the gate's activity ran in one attempt from beginning to end."""
+    events = (await handle.fetch_history()).events
+    gates = {
+        event.event_id
+        for event in events
+        if event.activity_task_scheduled_event_attributes.activity_type.name == "ask_gate"
+    }
+    started = [event.activity_task_started_event_attributes for event in events]
+    return [one.attempt for one in started if one.scheduled_event_id in gates] == [1]
+
+
+async def test_a_gate_outlives_a_server_that_is_killed_and_comes_back(
+    temporal_client: Client, nats_server: NatsServer, bus: NatsEventBus
+):
+    async with run_worker(temporal_client, bus, bus.client, World()) as harness:
+        plan, handle = await waiting_gate(harness)
+        nats_server.kill()
+        assert (await harness.until(handle, phase=RolloutPhase.GATE)).paused is False
+        nats_server.start()
+        async with nats_server.client() as other:
+            await tell_at_last(harness, NatsEventBus(other), plan)
+        assert (await harness.finish(handle)).phase is RolloutPhase.SUCCEEDED
+        assert await asked_once(handle)
+
+
+@pytest.mark.slow
+async def test_a_gate_follows_its_stream_to_another_leader(temporal_client: Client, cluster: Cluster):
+    async with cluster.client("orchestrator") as client:
+        bus = NatsEventBus(client)
+        async with run_worker(temporal_client, bus, client, World()) as harness:
+            plan, handle = await waiting_gate(harness)
+            info = await client.jetstream.stream_info(STREAMS["health"])
+            assert info.cluster is not None
+            leader = cluster.nodes[str(info.cluster.leader)]
+            leader.kill()
+            await tell_at_last(harness, bus, plan)
+            assert (await harness.finish(handle)).phase is RolloutPhase.SUCCEEDED
+            assert await asked_once(handle)
+            cluster.start(leader.name)
