@@ -14,6 +14,7 @@ class ExitCode(IntEnum):
     ROLLOUT_FAILED = 5
     ROLLED_BACK = 6
     CANCELLED = 7
+    CHANGES = 8
     INTERRUPTED = 130
 
 

@@ -103,6 +103,7 @@ class TargetState(Model):
         since: when that was, by the target's clock.
         kept: releases that a rollback could return to, newest first.
         token: the highest fencing token that the target has seen for this service.
+        drift: what somebody changed by hand since the last rollout, one sentence each.
     """
 
     release: ReleaseRef | None = None
@@ -110,6 +111,7 @@ class TargetState(Model):
     since: datetime | None = None
     kept: tuple[ReleaseRef, ...] = ()
     token: FencingToken | None = None
+    drift: tuple[str, ...] = ()
 
 
 class StepResult(Model):

@@ -13,6 +13,7 @@ from fraisier.orchestrator.cli import (
     doctor,
     events,
     history,
+    plan,
     rollout,
     stack,
     validate,
@@ -29,7 +30,7 @@ app = typer.Typer(
     ),
     epilog=(
         "Exit codes: 0 done, 1 failed, 2 bad manifest or usage, 3 NATS or Temporal not reached, 4 refused, "
-        "5 rollout failed, 6 rolled back, 7 cancelled, 130 interrupted."
+        "5 rollout failed, 6 rolled back, 7 cancelled, 8 plan --diff found changes, 130 interrupted."
     ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -39,6 +40,7 @@ stack.add_to(app)
 worker.add_to(app)
 writing.add_to(app)
 validate.add_to(app)
+plan.add_to(app)
 history.add_to(rollout.app)
 audit.add_to(rollout.app)
 app.add_typer(rollout.app, name="rollout")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def details(service: Service, output: Output = "table") -> None:
-    """What every target of a service runs now, asked of the targets themselves: release, since when, what it keeps.
+    """What every target of a service runs now, and what was changed there by hand, asked of the targets themselves.
 
     Example: [bold]fraisier details api[/bold]
     """
@@ -39,7 +39,7 @@ async def _details(service: str, output: str) -> None:
     if output == "json":
         typer.echo(json.dumps([region.model_dump(mode="json") for region in found], indent=2))
         return
-    table = Table("region", "target", "runs", "digest", "since (UTC)", "by rollout", "keeps")
+    table = Table("region", "target", "runs", "digest", "since (UTC)", "by rollout", "keeps", "changed by hand")
     for region in found:
         for target, state in region.states.items():
             table.add_row(region.region, target, *_row(state))
@@ -49,9 +49,12 @@ async def _details(service: str, output: str) -> None:
 
 
 def _row(state: "TargetState") -> tuple[str, ...]:
+    from rich.markup import escape  # noqa: PLC0415
+
+    drift = f"[yellow]{escape('; '.join(state.drift))}[/yellow]" if state.drift else ""
     if state.release is None:
-        return ("nothing", "", "", "", "")
+        return ("nothing", "", "", "", "", drift)
     since = f"{state.since:%F %T}" if state.since else ""
     digest = state.release.digest.removeprefix("sha256:")[:12]
     kept = ", ".join(one.version for one in state.kept)
-    return (state.release.version, digest, since, state.rollout_id or "", kept)
+    return (state.release.version, digest, since, state.rollout_id or "", kept, drift)

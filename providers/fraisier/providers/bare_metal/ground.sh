@@ -6,7 +6,8 @@
 #
 # Under the root:   releases/<version>-<digest>/   current -> releases/<version>-<digest>
 #   .fraisier/      lock, hooks.lock, holder, token, steps/<step>, releases/<name>, commands/<name>.start and .stop,
-#                   migrations/<database>.<name>.<phase>, effects, unsettled, incoming/<pid>, service.log, hook.log
+#                   migrations/<database>.<name>.<phase>, files/<name>, effects, unsettled, incoming/<pid>,
+#                   service.log, hook.log
 #
 # Answers are lines that begin with "fraisier ". Refusals are answers too, with the exit status: 64 no such step, 65 wrong digest, 66 no such release, 69 a tool is
 # missing, 73 the lock is held, 75 stale token, 78 something is in the way; any other is that of the command that failed.
@@ -122,10 +123,10 @@ unlock() { exec 9>&-; }
 
 prepare() {
   if [ -d "$root/releases" ] && [ -d "$state/steps" ] && [ -d "$state/releases" ] && [ -d "$state/commands" ] &&
-    [ -d "$state/incoming" ]; then return; fi
+    [ -d "$state/incoming" ] && [ -d "$state/migrations" ] && [ -d "$state/files" ]; then return; fi
   mkdir -p "$root/releases"
   [ -d "$state" ] || mkdir -m 700 "$state" 2>/dev/null || [ -d "$state" ]
-  mkdir -p "$state/steps" "$state/releases" "$state/commands" "$state/incoming" "$state/migrations"
+  mkdir -p "$state/steps" "$state/releases" "$state/commands" "$state/incoming" "$state/migrations" "$state/files"
 }
 
 # The highest token that was seen, as `seen_…`: the last whole line of a file that grows.

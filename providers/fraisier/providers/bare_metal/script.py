@@ -127,6 +127,7 @@ def _state(output: str) -> TargetState:
         since=datetime.fromtimestamp(int(since), tz=timezone.utc) if since else None,
         kept=tuple(ref for name, ref in kept.items() if name != running),
         token=_token(found["token"]) if "token" in found else None,
+        drift=tuple(rest for word, rest in answers(output) if word == "drift"),
     )
 
 

@@ -127,6 +127,7 @@ do_stage() {
   if [ -e "$root/releases/$release" ]; then rm -rf "$root/releases/$release"; fi
   mv "$box/tree" "$root/releases/$release"
   flush "$root/releases"
+  if has find; then find "$root/releases/$release" -type f >"$state/files/$release"; fi
   write_line "$state/releases/$release" "$version $digest"
   note stage "$release"
   flush "$state/releases/$release" "$state/releases" "$state/effects"
@@ -220,20 +221,23 @@ do_hook() {
 
 # A migration runs once for its database and release, whichever rollout asks: its mark outlives the rollout's steps.
 migrated() {
-  case $phase in
-    rollback) if [ -f "$state/migrations/$mark.expand" ]; then return 1; else record 0 'there is nothing to take back'; fi ;;
-    *)
-      seen=$(cat "$state/migrations/$mark.$phase" 2>/dev/null) || return 1
-      if [ "$seen" = "$step" ]; then record 1 ended; else record 0 'it had run before'; fi
-      ;;
-  esac
+  if [ "$phase" = rollback ]; then
+    if [ -f "$state/migrations/$mark.expand" ]; then return 1; fi
+    record 0 'there is nothing to take back'
+  else
+    read_line "$state/migrations/$mark.$phase" || return 1
+    if [ "$line" = "$step" ]; then record 1 ended; else record 0 'it had run before'; fi
+  fi
 }
 
 note_migration() {
-  if [ "$phase" = rollback ]; then rm -f "$state/migrations/$mark.expand" && flush "$state/migrations"
-  else write_file "$state/migrations/$mark.$phase" "$step"
+  if [ "$phase" = rollback ]; then rm -f "$state/migrations/$mark.expand"
+  else
+    write_line "$state/migrations/$mark.$phase" "$step"
+    flush "$state/migrations/$mark.$phase"
   fi
-  note "$phase" "$mark"
+  note "migration-$phase" "$mark"
+  flush "$state/migrations" "$state/effects"
 }
 
 # What a hook has written since the last look. Whatever it writes, little of it is kept.
@@ -258,7 +262,8 @@ do_prune() {
     left=$((left - 1))
     if [ "$left" -ge 0 ] || [ "$name" = "$running" ]; then continue; fi
     # The marker first: what is half gone is not there.
-    rm -rf "$state/releases/$name" "$state/commands/$name.start" "$state/commands/$name.stop" "$root/releases/$name"
+    rm -rf "$state/releases/$name" "$state/files/$name" "$state/commands/$name.start" "$state/commands/$name.stop" \
+      "$root/releases/$name"
     note prune "$name"
     removed=$((removed + 1))
   done
@@ -268,8 +273,10 @@ do_prune() {
 
 do_inspect() {
   find_running
-  if in_the_way; then say foreign; fi
-  [ -d "$state" ] || return 0
+  if [ ! -d "$state" ]; then
+    if in_the_way; then say "drift $root/current is none of a rollout's links"; fi
+    return
+  fi
   read_token
   if [ "$seen" -gt 0 ]; then say "token $seen_generation $seen_ordinal $seen_attempt"; fi
   look_back
@@ -278,9 +285,45 @@ do_inspect() {
     staged "$name"
     say "release $name $line"
   done
+  if [ "$verb" = inspect ]; then say_drift; fi
   [ -n "$running" ] || return 0
   say "current $running"
   if settled "$running"; then say "since $switched_at $switched_by"; fi
+}
+
+# What is no longer as the last rollout left it; after look_back.
+say_drift() {
+  left=${switched_to#-}
+  if in_the_way; then say "drift $root/current is none of a rollout's links"
+  elif [ "$running" != "$left" ]; then
+    say "drift $root/current points to ${running:-nothing}; the last rollout left ${left:-nothing}"
+  fi
+  if [ -s "$state/unsettled" ] && read_line "$state/unsettled" && [ "$line" != "$switched_by" ]; then
+    say "drift the step $line was broken off while it switched"
+  fi
+  [ -n "$running" ] || return 0
+  if [ -n "$unit" ] && ! service_is_up; then say "drift the unit $unit is $(systemctl is-active "$unit" 2>&1 || :)"; fi
+  if [ -f "$state/files/$running" ] && has find; then say_touched; fi
+}
+
+# The files of the running release that were changed or removed since they were unpacked, the first three by name. The
+# time of the last change of the inode is what counts: no tool can set it back.
+say_touched() {
+  folder=$root/releases/$running
+  {
+    sed 's/^/was /' "$state/files/$running"
+    find "$folder" -type f | sed 's/^/is /'
+    find "$folder" -type f -cnewer "$state/releases/$running" 2>/dev/null | sed 's/^/new /'
+  } | awk -v skip="${#folder}" '
+    { file = substr($0, index($0, " ") + skip + 2) }
+    $1 == "was" { was[file] }
+    $1 == "is" { is[file] }
+    $1 == "new" && file in was { tell(file " was changed") }
+    END {
+      for (file in was) if (!(file in is)) tell(file " is gone")
+      if (n > 3) print "fraisier drift in the running release, " n - 3 " more files are not as they were"
+    }
+    function tell(what) { if (++n <= 3) print "fraisier drift in the running release, " what }'
 }
 
 do_preflight() {

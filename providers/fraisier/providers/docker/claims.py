@@ -19,6 +19,7 @@ When a step is done, its claim is renamed to say so: that is the marker which a 
 has put everything back is renamed too: it leaves no ghost, and is done anew when it is repeated.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fraisier.providers.docker.containers import (
@@ -160,3 +161,21 @@ def _done(one: Container) -> bool:
 
 def _written(token: FencingToken) -> str:
     return f"{token.generation}.{token.ordinal}.{token.attempt}"
+
+
+def drifted(started: Sequence[Container], claims: Sequence[Container]) -> tuple[str, ...]:
+    """What is no longer as the last rollout left it, out of the service's containers and claims."""
+    current = next((one for one in started if not one.had_its_turn), None)
+    switches = [one for one in claims if one.labels[STEP] in SWITCHES and _ended(one)]
+    last = max(switches, key=lambda one: token_of(one).order, default=None)
+    found = []
+    if current is None and last is not None and last.labels[STEP] == "activate":
+        found.append("nothing is in place: its container was removed")
+    if current is not None and current.status != "running":
+        found.append(f"its container {current.name} is {current.status}")
+    found += [
+        f"the container {one.name}, which had its turn, runs too"
+        for one in started
+        if one.had_its_turn and one.status == "running"
+    ]
+    return tuple(found)

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from fraisier.providers.docker.claims import Claims, claim, conclude, highest
+from fraisier.providers.docker.claims import Claims, claim, conclude, drifted, highest
 from fraisier.providers.docker.containers import (
+    CLAIM_KIND,
     RELEASE_KIND,
     ROLLOUT,
     Container,
@@ -67,14 +68,16 @@ class DockerProvider(LifecycleProvider):
         started = await self._place.containers(service)
         current = next((one for one in started if not one.had_its_turn), None)
         kept = [one.release for one in started if current is None or one.release != current.release]
+        drift = drifted(started, await self._engine.containers(service, CLAIM_KIND))
         if current is None:
-            return TargetState(kept=tuple(dict.fromkeys(kept)), token=token)
+            return TargetState(kept=tuple(dict.fromkeys(kept)), token=token, drift=drift)
         return TargetState(
             release=current.release,
             rollout_id=current.labels[ROLLOUT],
             since=started_at(await self._engine.inspect(current.id)),
             kept=tuple(dict.fromkeys(kept)),
             token=token,
+            drift=drift,
         )
 
     async def preflight(self, release: Release) -> None:
