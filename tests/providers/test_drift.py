@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.rollout import Rollout
+from fraisier.providers.testing import Rollout
 from tests.providers.by_hand import connected
 from tests.providers.docker_bench import DockerBench
 from tests.providers.ssh_bench import SshBench

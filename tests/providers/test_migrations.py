@@ -222,7 +222,9 @@ async def test_when_all_that_ran_it_died_it_runs_again_once_its_sessions_are_gon
 
 
 def sleepers(database: Database) -> int:
-    ((count,),) = database.ask("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'BEGIN; %'")
+    ((count,),) = database.ask(
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'BEGIN; %' AND datname = current_database()"
+    )
     return int(count)
 
 
@@ -273,8 +275,11 @@ async def test_a_rollback_takes_the_expand_back_once_and_lets_it_run_again(datab
 
 
 async def test_too_long_and_not_there_are_failures(database: Database):
-    with pytest.raises(CommandFailed, match="orders: expand: sleep: sleep did not end within 1 s"):
-        await run(order("sleep", "600", timeout_s=1), database)
+    argv = ("psql", database.dsn, "-c", "SELECT pg_sleep(600) AS too_long")
+    with pytest.raises(CommandFailed, match="orders: expand: psql: psql did not end within 2 s"):
+        await run(order(*argv, timeout_s=2), database)
+    going_on = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%too_long' AND pid <> pg_backend_pid()"
+    await asyncio.wait_for(until(lambda: not database.ask(going_on)), WAIT_S)
     with pytest.raises(CommandFailed, match="No such file"):
         await run(order("no-such-program", token=(6, 1, 1)), database)
 
@@ -304,3 +309,10 @@ async def test_a_login_that_may_not_keep_a_record_is_told_before_anything_runs(d
         assert "may not create the table fraisier_migrations: allow it, or create it" in await ledger.unfit()
     with pytest.raises(DatabaseRefused, match="permission denied"):
         await run(order("true"), database, dsn=poor)
+    await run(order("true"), database)
+    async with open_ledger(poor, database="orders") as ledger:
+        assert "may not SELECT, INSERT and UPDATE in fraisier_migrations: grant it" in await ledger.unfit()
+    database.ask(f"GRANT SELECT, INSERT, UPDATE ON fraisier_migrations TO {database.name}")
+    async with open_ledger(poor, database="orders") as ledger:
+        assert await ledger.unfit() == ""
+    assert (await run(order("true", phase="contract", token=(6, 1, 1)), database, dsn=poor)).changed

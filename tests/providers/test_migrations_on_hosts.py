@@ -121,3 +121,14 @@ async def test_with_postgres_the_record_is_in_the_database_too(
     assert len(ran.read_text().splitlines()) == 1
     assert database.records() == {"expand": "done"}
     await provider.disconnect()
+
+
+async def test_a_migration_is_no_switch_of_the_service(ssh_bench: SshBench):
+    provider, release = await connected(ssh_bench), ssh_bench.release("2.0.0")
+    await Rollout(ssh_bench, generation=1).deploy(provider, release)
+    before = await provider.inspect("api")
+    await run(provider, order(release, "true", token=(5, 1, 1)))
+    await run(provider, order(release, "true", phase="rollback", token=(6, 1, 1)))
+    after = await provider.inspect("api")
+    assert (after.since, after.rollout_id, after.drift) == (before.since, "r1", ())
+    await provider.disconnect()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fraisier.orchestrator.errors import ExitCode
-from tests.contracts.rollout import Rollout
+from fraisier.providers.testing import Rollout
 from tests.providers.by_hand import connected
 from tests.providers.ssh_bench import SshBench
 from tests.support.cli import Cli

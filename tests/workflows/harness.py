@@ -13,11 +13,14 @@ from temporalio.worker import Interceptor, Replayer, Worker
 
 from fraisier.nats import Event, NatsClient, NatsEventBus
 from fraisier.providers.hooks import Hooks
+from fraisier.providers.migrations.migrator import PostgresMigrator
+from fraisier.providers.migrations.models import Migration
 from fraisier.providers.models import HealthCheck
 from fraisier.providers.traffic.models import Traffic
 from fraisier.workflows.activities.calendar import CalendarActivities
 from fraisier.workflows.activities.events import EventActivities
 from fraisier.workflows.activities.measures import MeasureActivities
+from fraisier.workflows.activities.migrations import MigrationActivities
 from fraisier.workflows.activities.targets import TargetActivities
 from fraisier.workflows.activities.workers import WorkerActivities
 from fraisier.workflows.arithmetic import resolve_parallel
@@ -67,6 +70,7 @@ def make_plan(
     traffic: Traffic | None = None,
     hooks: Hooks | None = None,
     preflight: Preflight = Preflight.ALL,
+    migrations: Sequence[Migration] = (),
 ) -> Plan:
     """A plan whose targets are called after their region: ``a1``, ``a2``, …"""
     service = f"api-{uuid.uuid4().hex[:8]}"
@@ -108,6 +112,7 @@ def make_plan(
         on_failure=on_failure,
         decision_timeout=decision_timeout * SECONDS,
         preflight=preflight,
+        migrations=tuple(migrations),
     )
 
 
@@ -215,6 +220,7 @@ async def run_worker(
     targets = TargetActivities(pool, NoArtifacts())
     log = JetStreamLog(bus, nats)
     events = EventActivities(log)
+    migrations = MigrationActivities(pool, PostgresMigrator())
     async with Worker(
         client,
         task_queue=queue,
@@ -232,6 +238,8 @@ async def run_worker(
             targets.run_hook,
             targets.rollback,
             targets.prune,
+            migrations.preflight_migration,
+            migrations.migrate,
             events.publish,
             events.mint_generation,
             events.last_sequence,

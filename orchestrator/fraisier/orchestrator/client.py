@@ -16,10 +16,12 @@ from temporalio.client import (
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from fraisier.nats import Artifact, ArtifactStore, Event
+from fraisier.nats import Artifact, ArtifactStore, Event, get_nats_config
+from fraisier.nats.config import NatsConfig
 from fraisier.orchestrator.connections import Connections
 from fraisier.orchestrator.errors import Refused
 from fraisier.orchestrator.listing import RolloutSummary, list_rollouts
+from fraisier.orchestrator.planned import TargetChange, changes, local_release, release_of
 from fraisier.orchestrator.pollers import answered, count_workers
 from fraisier.orchestrator.watching import watch
 from fraisier.orchestrator.worker import TASK_QUEUE
@@ -34,7 +36,7 @@ from fraisier.workflows.rollout import RolloutWorkflow
 from fraisier.workflows.search import searched_by
 from fraisier.workflows.status import RolloutStatus
 from fraisier.workflows.steps import LookInput, RegionLook
-from fraisier.workflows.verbs import Verb, VerbRequest
+from fraisier.workflows.verbs import Verb, VerbRequest, refused_one_way
 
 LOOK_TIMEOUT = timedelta(minutes=5)
 
@@ -53,6 +55,26 @@ def load_checked(path: Path) -> Manifest:
         ManifestInvalid: with every problem and its line.
     """
     return check_manifest(path, options_of)
+
+
+def planned(path: Path, config: NatsConfig | None = None) -> Plan:
+    """The plan of a manifest, whose files stay where they are.
+
+    Args:
+        path: the manifest.
+        config: holds the gates' default timeout; the environment's unless given.
+
+    Raises:
+        ManifestInvalid: with every problem and its line.
+    """
+    manifest = load_checked(path)
+    timeout = gate_timeout(config or get_nats_config())
+    return make_plan(manifest, local_release(manifest, path.parent), gate_timeout=timeout)
+
+
+def gate_timeout(config: NatsConfig) -> timedelta:
+    """How long gates may take that do not say so."""
+    return timedelta(seconds=config.regional.inter_region_timeout)
 
 
 class FraisierClient:
@@ -76,8 +98,7 @@ class FraisierClient:
         await self._refuse_second(manifest.service)
         await self._refuse_without_worker()
         release = await self._upload(manifest, path.parent)
-        timeout = timedelta(seconds=self._to.config.regional.inter_region_timeout)
-        plan = make_plan(manifest, release, gate_timeout=timeout)
+        plan = make_plan(manifest, release, gate_timeout=gate_timeout(self._to.config))
         waves = " → ".join(", ".join(wave.regions) for wave in plan.waves)
         order = RolloutInput(rollout_id=new_rollout_id(), plan=plan, actor=actor)
         return await self._start(order, f"{plan.service} {release.version}", f"to {waves}")
@@ -150,7 +171,20 @@ class FraisierClient:
         Raises:
             Refused: there was no rollout, or no worker is there.
         """
-        plan = await self.plan(service)
+        return await self._look(await self.plan(service))
+
+    async def diff(self, path: Path) -> list[TargetChange]:
+        """What a rollout of a manifest would change, target by target, asked of the targets. Changes nothing.
+
+        Raises:
+            ManifestInvalid: nobody was asked.
+            Refused: no worker is there.
+        """
+        plan = planned(path, self._to.config)
+        return [*changes(plan, await self._look(plan))]
+
+    async def _look(self, plan: Plan) -> tuple[RegionLook, ...]:
+        service = plan.service
         await self._refuse_without_worker()
         return await self._to.temporal.execute_workflow(
             LookWorkflow.run,
@@ -198,6 +232,8 @@ class FraisierClient:
                 f"there is nothing to take back: the last rollout of {service}, {last.rollout_id}, is "
                 f"{last.phase.value.replace('_', ' ')} and left nothing changed"
             )
+        if last.one_way and (why := refused_one_way(last.one_way, request)):
+            raise Refused(f"rollback of {service} was refused: {why}")
         await self._refuse_without_worker()
         plan = await self.plan(service)
         undo = RolloutInput(
@@ -235,16 +271,7 @@ class FraisierClient:
         release = manifest.release
         artifact = await store.put(folder / release.artifact) if release.artifact else None
         archive = await store.put(folder / release.image_archive) if release.image_archive else None
-        image = release.image or ""
-        digest = artifact.digest if artifact else image.rpartition("@")[2]
-        return ReleasePlan(
-            service=manifest.service,
-            version=release.version,
-            digest=digest,
-            artifact=_stored(artifact),
-            image=release.image,
-            image_archive=_stored(archive),
-        )
+        return release_of(manifest, _stored(artifact), _stored(archive))
 
     def _explained(self, error: RPCError, why: str) -> Exception:
         if error.status is RPCStatusCode.NOT_FOUND:

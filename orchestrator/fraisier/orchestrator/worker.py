@@ -15,10 +15,12 @@ from fraisier.orchestrator.searching import register_search_attributes
 from fraisier.orchestrator.settings import artifact_cache
 from fraisier.orchestrator.stopping import stop_on_signals, stopped_or_lost
 from fraisier.providers.base import Provider
+from fraisier.providers.migrations.migrator import PostgresMigrator
 from fraisier.providers.registry import load_provider
 from fraisier.workflows.activities.calendar import CalendarActivities
 from fraisier.workflows.activities.events import EventActivities
 from fraisier.workflows.activities.measures import MeasureActivities
+from fraisier.workflows.activities.migrations import MigrationActivities
 from fraisier.workflows.activities.targets import TargetActivities
 from fraisier.workflows.activities.workers import WorkerActivities
 from fraisier.workflows.jetstream import ArtifactCache, JetStreamLog
@@ -56,7 +58,7 @@ def build_worker(
         task_queue: of the central workers.
     """
     targets = TargetActivities(pool, ArtifactCache(ArtifactStore(to.nats), cache))
-    steps = _steps(targets)
+    steps = _steps(targets, MigrationActivities(pool, PostgresMigrator()))
     return Worker(
         to.temporal,
         task_queue=f"{task_queue}.{region}" if region else task_queue,
@@ -71,8 +73,8 @@ def build_worker(
     )
 
 
-def _steps(targets: TargetActivities) -> list[Callable[..., Any]]:
-    """What is done at targets."""
+def _steps(targets: TargetActivities, migrations: MigrationActivities) -> list[Callable[..., Any]]:
+    """What is done at targets and databases."""
     return [
         targets.preflight,
         targets.look,
@@ -84,6 +86,8 @@ def _steps(targets: TargetActivities) -> list[Callable[..., Any]]:
         targets.run_hook,
         targets.rollback,
         targets.prune,
+        migrations.preflight_migration,
+        migrations.migrate,
     ]
 
 

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from fraisier.providers.duration import Duration
 from fraisier.providers.hooks import Hooks
+from fraisier.providers.migrations.models import Migration
 from fraisier.providers.models import HealthCheck, Model, ReleaseRef
 from fraisier.providers.traffic.models import Traffic
 from fraisier.workflows.gate_plans import GatePlan
@@ -149,6 +150,7 @@ class Plan(Model):
     gates: tuple[GatePlan, ...]
     on_failure: OnFailure = OnFailure.ROLLBACK_REGION
     decision_timeout: Duration = timedelta(minutes=10)
+    migrations: tuple[Migration, ...] = ()
     preflight: Preflight = Preflight.ALL
 
     def wave(self, number: int) -> WavePlan:
@@ -171,10 +173,12 @@ class Undo(Model):
     Attributes:
         releases: every release that ran somewhere before, once.
         regions: by region and target, the index of what ran there; None where nothing did.
+        expanded: the databases whose expand is to be taken back.
     """
 
     releases: tuple[ReleaseRef, ...] = ()
     regions: dict[str, dict[str, int | None]]
+    expanded: tuple[str, ...] = ()
 
 
 class RolloutInput(Model):
@@ -325,6 +329,7 @@ class RolloutPhase(str, Enum):
     """Where a rollout is. The last four are final."""
 
     PREFLIGHT = "preflight"
+    MIGRATING = "migrating"
     ROLLING_OUT = "rolling_out"
     SOAKING = "soaking"
     GATE = "gate"
@@ -344,6 +349,7 @@ class RolloutResult(Model):
         reason: why it did not succeed, for people.
         regions: the last state of each region that was started: ``succeeded``, ``rolled_back``, …
         undo: what can still be taken back; None when nothing was left changed.
+        one_way: why that would be wrong all the same: a migration that cannot be taken back.
     """
 
     rollout_id: str
@@ -351,3 +357,4 @@ class RolloutResult(Model):
     reason: str = ""
     regions: dict[str, str] = Field(default_factory=dict)
     undo: Undo | None = None
+    one_way: str = ""

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from temporalio import workflow
 
 from fraisier.workflows.approvals import Ballot
-from fraisier.workflows.verbs import VOTES, Verb, VerbRequest
+from fraisier.workflows.verbs import VOTES, Verb, VerbRequest, refused_one_way
 
 R = TypeVar("R")
 
@@ -25,9 +25,12 @@ class Controls:
 
     Attributes:
         ballot: the vote that is open, if one is.
+        one_way: why the release before does not fit any more, so that a rollback needs an override; empty while it
+            fits.
     """
 
     def __init__(self) -> None:
+        self.one_way = ""
         self.ballot: Ballot | None = None
         self.paused = False
         self.ending: Verb | None = None
@@ -49,6 +52,8 @@ class Controls:
             return "it is not paused"
         if verb in (Verb.RETRY, Verb.SKIP) and not self._deciding:
             return f"nothing has failed that waits for a decision, so there is nothing to {verb.value}"
+        if verb is Verb.ROLLBACK and self.one_way:
+            return refused_one_way(self.one_way, request)
         if verb in VOTES:
             return (
                 self.ballot.refusal(request) if self.ballot else f"no gate waits for approval: nothing to {verb.value}"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from fraisier.workflows.contracts import TargetReport
-from fraisier.workflows.status import GateStatus, RolloutStatus, WaveStatus
+from fraisier.workflows.status import GateStatus, MigrationStatus, RolloutStatus, WaveStatus
 
 ROWS_SHOWN = 50
 
@@ -45,6 +45,8 @@ def rollout_details(status: RolloutStatus) -> str:
     if status.reason:
         lines.append(f"Why: {status.reason}")
     lines.append("\n".join(["| wave | region | state | why |", "|---|---|---|---|", *map(_wave, status.waves)]))
+    if status.migrations:
+        lines.append("\n".join(["| database | phase | state |", "|---|---|---|", *map(_migration, status.migrations)]))
     if status.gates:
         lines.append("\n".join(["| gate | verdict | seen |", "|---|---|---|", *map(_gate, status.gates)]))
     return "\n\n".join(lines)
@@ -60,6 +62,10 @@ def _wave(wave: WaveStatus) -> str:
 def _gate(gate: GateStatus) -> str:
     verdict = _state(gate.verdict or "waiting") + (" (dry run)" if gate.dry_run else "")
     return f"| {gate.name} after wave {gate.wave} | {verdict} | {_cell(gate.detail)} |"
+
+
+def _migration(one: MigrationStatus) -> str:
+    return f"| {one.database} | {one.phase} | {_state(one.state)} {_cell(one.detail)} |"
 
 
 def _state(name: str) -> str:

@@ -62,6 +62,8 @@ class Evidence:
             ballot: what a vote was about; None for other verbs.
         """
         data: dict[str, Any] = {"by": request.by, "reason": request.reason, "request_id": request.id}
+        if request.override:
+            data["override"] = True
         if ballot is not None:
             data |= {"gate": ballot.gate, "wave": ballot.wave}
         try:

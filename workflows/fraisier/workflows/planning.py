@@ -31,6 +31,7 @@ def make_plan(manifest: Manifest, release: ReleasePlan, *, gate_timeout: timedel
         on_failure=manifest.on_failure,
         decision_timeout=manifest.decision_timeout,
         preflight=manifest.preflight,
+        migrations=manifest.migrations,
     )
 
 

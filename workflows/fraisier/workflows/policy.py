@@ -53,6 +53,13 @@ def placed(task_queue: str) -> Options:
     return Options(**STEP, task_queue=task_queue, schedule_to_start_timeout=TAKEN_WITHIN)
 
 
+def migrating(options: Options, timeout: timedelta) -> Options:
+    """A migration's command ends by its own deadline, and may wait as long for another one before."""
+    found = options.copy()
+    found["start_to_close_timeout"] = 2 * timeout + timedelta(minutes=10)
+    return found
+
+
 def gate(timeout: timedelta) -> Options:
     """A gate activity decides by its own deadline; Temporal's is only the net below it."""
     return _options(timeout + timedelta(minutes=10))

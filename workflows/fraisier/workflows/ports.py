@@ -3,13 +3,15 @@
 So no workflow file reaches a network library, whatever it imports.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
 from fraisier.providers.base import Provider
+from fraisier.providers.local_command import Heard
+from fraisier.providers.migrations.models import Migration, MigrationOrder, MigrationResult
 from fraisier.workflows.contracts import StoredArtifact, TargetPlan
 from fraisier.workflows.steps import EventInput, Fact, GateReport, MeasureInput
 
@@ -83,6 +85,26 @@ class Roster(Protocol):
 
     async def count(self, task_queue: str) -> int:
         """How many workers polled a task queue lately."""
+        ...
+
+
+class Migrator(Protocol):
+    """What runs migrations."""
+
+    async def problems(self, migration: Migration) -> list[str]:
+        """Why a migration could not run here, one sentence each. Changes nothing."""
+        ...
+
+    async def run(
+        self,
+        order: MigrationOrder,
+        migration: Migration,
+        *,
+        host: Provider | None,
+        heard: Heard,
+        leave: Callable[[], bool],
+    ) -> MigrationResult:
+        """Run one command of a migration on a host, or on the worker, once for its database and release."""
         ...
 
 

@@ -19,6 +19,7 @@ from fraisier.workflows.contracts import (
 from fraisier.workflows.controls import Interrupted
 from fraisier.workflows.failures import describe, was_refused, with_left
 from fraisier.workflows.gatekeeper import Gatekeeper
+from fraisier.workflows.migrations import MigrationFailed, Migrations
 from fraisier.workflows.policy import UNREACHABLE_AFTER_S
 from fraisier.workflows.rollout_desk import RolloutDesk
 from fraisier.workflows.steps import Verdict
@@ -42,6 +43,7 @@ class RolloutWorkflow(RolloutDesk):
         """Set everything up before any signal can arrive."""
         super().__init__(order)
         self._gatekeeper = Gatekeeper(order, self._state, self._controls, self._evidence)
+        self._migrations = Migrations(order, self._state, self._controls, self._evidence, on_change=self._show)
 
     @workflow.run
     async def run(self, order: RolloutInput) -> RolloutResult:
@@ -73,9 +75,11 @@ class RolloutWorkflow(RolloutDesk):
     async def _forward(self) -> None:
         if self._plan.preflight is Preflight.ALL:
             await self._preflight()
+        await self._expand()
         for number in range(1, len(self._plan.waves) + 1):
             await self._roll_out(number)
             self._state.wave(number, "done")
+        await self._contract()
 
     async def _roll_out(self, number: int) -> None:
         pending = self._plan.wave(number).regions
@@ -105,6 +109,37 @@ class RolloutWorkflow(RolloutDesk):
             self._state.region(name, "failed", next(iter(unfit.values())))
             reasons = "; ".join(dict.fromkeys(unfit.values()))
             raise RolloutFailed(f"preflight of {name}, nothing was changed: {reasons}")
+
+    async def _expand(self) -> None:
+        if not self._plan.migrations:
+            return
+        problems = await self._migrations.preflight()
+        if problems:
+            raise RolloutFailed("preflight of the databases, nothing was changed: " + "; ".join(problems))
+        self._go(RolloutPhase.MIGRATING, "the databases to be expanded")
+        try:
+            await self._migrations.run("expand")
+        except MigrationFailed as error:
+            raise RolloutFailed(f"{error}; no target was changed") from error
+
+    async def _contract(self) -> None:
+        """Contract the databases; what fails waits for a decision, since the release serves everywhere by now."""
+        why = self._migrations.why_not_contract()
+        decision = await self._decide_on_contract(why) if why else Verb.RETRY
+        while self._plan.migrations and decision is Verb.RETRY:
+            self._go(RolloutPhase.MIGRATING, "the databases to be contracted")
+            try:
+                await self._migrations.run("contract")
+            except MigrationFailed as error:
+                decision = await self._decide_on_contract(str(error))
+            else:
+                decision = Verb.SKIP
+
+    async def _decide_on_contract(self, why: str) -> Verb:
+        last = self._plan.waves[-1]
+        decision = await self._after_failure(last, f"{why}. skip ends with the schema as it is", {})
+        self._state.wave(last.number, "done")
+        return decision
 
     async def _run_wave(self, number: int, pending: tuple[str, ...]) -> None:
         while pending:
@@ -163,7 +198,7 @@ class RolloutWorkflow(RolloutDesk):
                 decision = await self._after_failure(wave, reason, dict.fromkeys(wave.regions, fails) if failed else {})
                 if decision is Verb.SKIP:
                     break
-                if failed and fails is OnFailure.ROLLBACK_REGION:
+                if failed and fails is OnFailure.ROLLBACK_REGION and not self._controls.one_way:
                     return wave.regions
         return ()
 
@@ -172,8 +207,12 @@ class RolloutWorkflow(RolloutDesk):
         return self._state.skipped.issuperset(wave.regions) and workflow.patched("no-gate-without-a-region")
 
     async def _after_failure(self, wave: WavePlan, reason: str, failed: dict[str, OnFailure]) -> Verb:
-        """Do what each failed region is to do, then wait for a decision; an inconclusive gate (none) only waits."""
+        """Do what each failed region is to do, then wait for a decision; an inconclusive gate (none) only waits.
+
+        Once there is no clean way back, nothing goes back by itself.
+        """
         self._state.wave(wave.number, "failed")
+        failed = {} if self._controls.one_way else failed
         if OnFailure.ROLLBACK_ALL in failed.values():
             raise RolloutFailed(reason, back=self._state.touched)
         back = [name for name, fails in failed.items() if fails is OnFailure.ROLLBACK_REGION]
@@ -198,6 +237,9 @@ class RolloutWorkflow(RolloutDesk):
         if failure.back:
             self._state.enter(RolloutPhase.ROLLING_BACK, reason=reason)
             reason = with_left(reason, await self._take_back(failure.back, reason))
+        if self._state.generations:
+            # What fails before the first region leaves what was expanded: it fits the old release too.
+            reason = with_left(reason, await self._take_databases_back())
         if self._controls.ending is Verb.ROLLBACK and any(self._state.touched.values()):
             # Asked while failed regions went back by themselves: the others shall follow.
             await self._end_as_asked()
@@ -214,6 +256,7 @@ class RolloutWorkflow(RolloutDesk):
         self._state.enter(RolloutPhase.ROLLING_BACK, reason=f"rollback {asked}")
         self._show()
         left = await self._take_back(self._state.touched, f"rollback {asked}")
+        left += await self._take_databases_back()
         phase = RolloutPhase.FAILED if left else RolloutPhase.ROLLED_BACK
         self._end(phase, with_left(f"rollback {asked}", left))
 
@@ -235,6 +278,7 @@ class RolloutWorkflow(RolloutDesk):
             reason=status.reason,
             regions=self._state.ended_regions(),
             undo=self._state.undo(),
+            one_way=self._controls.one_way,
         )
 
     async def _take_back(self, names: Iterable[str], reason: str) -> list[str]:
@@ -242,3 +286,7 @@ class RolloutWorkflow(RolloutDesk):
         if not touched:
             return []
         return await self._crew.take_back(touched, await self._evidence.mint("rollback"), reason)
+
+    async def _take_databases_back(self) -> list[str]:
+        """Undo what was expanded, unless some target still runs the release that needs it."""
+        return [] if any(self._state.touched.values()) else await self._migrations.take_back()

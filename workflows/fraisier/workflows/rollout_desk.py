@@ -19,8 +19,8 @@ class RolloutDesk:
     """Takes verbs and tells how things stand.
 
     Signals, each with an empty payload or ``{"by", "reason", "id"}``: ``pause``, ``resume``, ``rollback``, ``retry``,
-    ``skip``, ``cancel``, ``approve``, ``reject``. The update ``verb`` does the same and refuses at once what makes no
-    sense now. The query ``status`` answers a `RolloutStatus`.
+    ``skip``, ``cancel``, ``approve``, ``reject``; ``rollback`` takes ``"override": true`` too. The update ``verb`` does
+    the same and refuses at once what makes no sense now. The query ``status`` answers a `RolloutStatus`.
     """
 
     def __init__(self, order: RolloutInput) -> None:

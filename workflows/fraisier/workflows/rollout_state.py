@@ -5,9 +5,17 @@ from typing import Any
 
 from fraisier.providers.models import ReleaseRef
 from fraisier.workflows.approvals import Ballot
-from fraisier.workflows.contracts import RegionReport, RolloutInput, RolloutPhase, Undo, WavePlan
+from fraisier.workflows.contracts import (
+    RegionOutcome,
+    RegionReport,
+    RolloutInput,
+    RolloutPhase,
+    TargetOutcome,
+    Undo,
+    WavePlan,
+)
 from fraisier.workflows.gate_plans import GatePlan
-from fraisier.workflows.status import GateStatus, RegionStatus, RolloutStatus, WaveStatus
+from fraisier.workflows.status import GateStatus, MigrationStatus, RegionStatus, RolloutStatus, WaveStatus
 from fraisier.workflows.steps import GateReport, PreflightReport
 
 _NOT_FORWARD = (RolloutPhase.ROLLING_BACK, RolloutPhase.FAILED, RolloutPhase.CANCELLED)
@@ -23,6 +31,7 @@ class RolloutState:
         touched: by region, the targets that a rollback must visit.
         skipped: regions that somebody decided to go on without; gates do not ask for them.
         generations: by region, the fencing generation of its last forward run.
+        expanded: the databases that this rollout expanded and whose expand it can take back.
     """
 
     def __init__(self, order: RolloutInput, started_at: datetime) -> None:
@@ -37,6 +46,9 @@ class RolloutState:
         }
         self._waves = {wave.number: "waiting" for wave in plan.waves}
         self._gates: dict[tuple[int, str], GateStatus] = {}
+        self.expanded: list[str] = []
+        self._whole: set[str] = set()
+        self._migrations: dict[tuple[str, str], MigrationStatus] = {}
         self._order = order
         self._status: dict[str, Any] = {"phase": RolloutPhase.PREFLIGHT}
         self._started_at = started_at
@@ -79,6 +91,13 @@ class RolloutState:
         self.region(report.region, report.outcome.value, report.error)
         before = self.touched.get(report.region, ())
         self.touched[report.region] = (*before, *(name for name in report.touched if name not in before))
+        if all(target.outcome is TargetOutcome.SUCCEEDED for target in report.targets):
+            self._whole.add(report.region)
+
+    def behind(self) -> list[str]:
+        """The regions of which not every target is known to run the new release."""
+        whole = {name for name in self._whole if self._regions[name].state == RegionOutcome.SUCCEEDED.value}
+        return [name for name in self._regions if name not in whole]
 
     def wave(self, number: int, state: str) -> None:
         """Note how a wave stands."""
@@ -92,6 +111,15 @@ class RolloutState:
                 update={"verdict": report.verdict.value, "detail": report.detail, "measured": report.measured}
             )
         self._gates[wave, gate.name] = told
+
+    def migration(self, database: str, phase: str, state: str, detail: str = "") -> None:
+        """Note how a command of a database's migration stands."""
+        told = MigrationStatus(database=database, phase=phase, state=state, detail=detail)
+        self._migrations[database, phase] = told
+
+    def migrations(self) -> tuple[MigrationStatus, ...]:
+        """How every command that was begun stands."""
+        return tuple(self._migrations.values())
 
     def vote(self, ballot: Ballot) -> None:
         """Note the votes on an open gate."""
@@ -113,7 +141,7 @@ class RolloutState:
 
     def undo(self) -> Undo | None:
         """What it takes to take back what is still changed."""
-        if not any(self.touched.values()):
+        if not any(self.touched.values()) and not self.expanded:
             return None
         before = {name: [self.previous.get(name, {}).get(one) for one in self.touched[name]] for name in self.touched}
         releases = tuple(dict.fromkeys(ref for refs in before.values() for ref in refs if ref is not None))
@@ -123,9 +151,10 @@ class RolloutState:
             for name, targets in self.touched.items()
             if targets
         }
-        return Undo(releases=releases, regions=regions)
+        return Undo(releases=releases, regions=regions, expanded=tuple(self.expanded))
 
     def _recall(self, undo: Undo) -> None:
+        self.expanded = [*undo.expanded]
         for name, targets in undo.regions.items():
             self.touched[name] = tuple(targets)
             self.previous[name] = {one: undo.releases[n] for one, n in targets.items() if n is not None}
@@ -149,6 +178,7 @@ class RolloutState:
             paused=paused,
             waves=tuple(self._wave_status(wave) for wave in plan.waves),
             gates=tuple(self._gates.values()),
+            migrations=self.migrations(),
             **told,
         )
 

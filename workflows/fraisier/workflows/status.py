@@ -50,6 +50,21 @@ class GateStatus(Model):
     dry_run: bool = False
 
 
+class MigrationStatus(Model):
+    """A command of a database's migration.
+
+    Attributes:
+        phase: ``expand``, ``contract`` or ``rollback``.
+        state: ``running``, ``done`` or ``failed``.
+        detail: what it failed with.
+    """
+
+    database: str
+    phase: str
+    state: str
+    detail: str = ""
+
+
 class RolloutStatus(Model):
     """A rollout as people see it.
 
@@ -74,3 +89,4 @@ class RolloutStatus(Model):
     reason: str = ""
     waves: tuple[WaveStatus, ...]
     gates: tuple[GateStatus, ...] = ()
+    migrations: tuple[MigrationStatus, ...] = ()

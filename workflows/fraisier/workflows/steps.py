@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from fraisier.providers.hooks import Hook
+from fraisier.providers.migrations.models import Migration, Phase
 from fraisier.providers.models import HealthCheck, Model, ReleaseRef, Step, TargetState
 from fraisier.providers.traffic.models import Traffic
 from fraisier.workflows.contracts import RegionPlan, ReleasePlan, TargetPlan
@@ -41,6 +42,26 @@ class HookReport(Model):
     """What a hook wrote: the end of it, at most 4 KB."""
 
     output: str
+
+
+class MigrationLook(Model):
+    """A migration whose needs shall be looked at."""
+
+    migration: Migration
+
+
+class MigrationInput(Model):
+    """One command of a migration. The activity puts its own attempt into the fencing token.
+
+    Attributes:
+        target: the host that runs it; None for the worker.
+    """
+
+    step: Step
+    migration: Migration
+    phase: Phase
+    release: ReleaseRef
+    target: TargetPlan | None = None
 
 
 class PreflightInput(Model):

@@ -33,11 +33,25 @@ class VerbRequest(Model):
         by: the actor.
         reason: why, for the audit.
         id: a second request with the same ID changes nothing.
+        override: take back what cannot be taken back cleanly, too; needs a reason.
     """
 
     by: str = ""
     reason: str = ""
     id: str = ""
+    override: bool = False
+
+
+def refused_one_way(why: str, request: VerbRequest) -> str:
+    """Why a rollback over a migration that cannot be taken back is refused; empty when it is overridden."""
+    if request.override and request.reason:
+        return ""
+    if request.override:
+        return "an override needs a reason, which the audit keeps"
+    return (
+        f"{why}, so the release before may not fit its database any more. pause holds the rollout where it is; "
+        "rollback with override and a reason takes the regions back all the same (fraisier rollback --override)"
+    )
 
 
 def read_request(payload: Any) -> VerbRequest:
@@ -48,5 +62,6 @@ def read_request(payload: Any) -> VerbRequest:
     if isinstance(payload, VerbRequest):
         return payload
     if isinstance(payload, dict):
-        return VerbRequest(**{key: str(payload[key])[:TEXT_KEPT] for key in ("by", "reason", "id") if payload.get(key)})
+        texts = {key: str(payload[key])[:TEXT_KEPT] for key in ("by", "reason", "id") if payload.get(key)}
+        return VerbRequest(**texts, override=payload.get("override") is True)
     return VerbRequest(reason=str(payload)[:TEXT_KEPT] if payload else "")

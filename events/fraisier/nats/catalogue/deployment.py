@@ -56,6 +56,7 @@ class VerbObeyed(Payload):
     by: Annotated[str | None, Field(description="who asked")] = None
     reason: Annotated[str | None, Field(description="why")] = None
     request_id: Annotated[str | None, Field(description="the request's own ID")] = None
+    override: Annotated[bool | None, Field(description="whether it was asked against a refusal")] = None
 
 
 class Voted(VerbObeyed):

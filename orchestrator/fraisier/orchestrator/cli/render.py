@@ -20,6 +20,9 @@ COLOURS = {
     "rollback_requested": "yellow",
     "approved": "green",
     "rejected": "red",
+    "migration_completed": "green",
+    "migration_failed": "red",
+    "migration_rolled_back": "yellow",
 }
 WORDS = {
     "deployment.triggered": "rollout of {service} {version} starts",
@@ -40,6 +43,10 @@ WORDS = {
     "deployment.paused": "paused by {by}: {reason}",
     "deployment.resumed": "resumed by {by}: {reason}",
     "deployment.cancelled": "cancelled: {reason}",
+    "database.migration_started": "{phase} of database {database} begins",
+    "database.migration_completed": "{phase} of database {database} is done",
+    "database.migration_failed": "{phase} of database {database} failed: {error}",
+    "database.migration_rolled_back": "database {database} is back",
     "health.check_started": "{who}: health check begins",
     "health.check_passed": "{who} is healthy",
     "health.check_failed": "{who} is not healthy: {detail}",
@@ -55,6 +62,7 @@ def sentence(event: Event) -> str:
     who = f"{event.region} {event.target}" if event.target else event.region
     who = "the rollout" if event.region == "global" else who
     known = {"service": event.service, "who": who, "version": "", "wave": "", "detail": "", "reason": "", "gate": ""}
+    known |= {"database": "", "phase": "", "error": ""}
     known |= {"by": event.data.get("by") or "a signal"}
     known |= {"regions": ", ".join(map(str, event.data.get("regions", ())))}
     known |= {key: str(value) for key, value in event.data.items() if key in known and key not in DERIVED}
@@ -103,6 +111,8 @@ def print_status(console: Console, status: RolloutStatus) -> None:
                 escape(region.waiting_for or region.error),
             )
     console.print(table)
+    for one in status.migrations:
+        console.print(f"{one.phase} of database {one.database}: {one.state} {escape(one.detail)}", highlight=False)
     for gate in status.gates:
         verdict = (gate.verdict or "open") + (" (dry run)" if gate.dry_run else "")
         console.print(f"gate {gate.name} after wave {gate.wave}: {verdict} {escape(gate.detail)}")

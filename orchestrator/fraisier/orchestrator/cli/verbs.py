@@ -23,27 +23,33 @@ VERBS = {
 }
 
 
+Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; kept in the audit.")]
+Override = Annotated[
+    bool, typer.Option("--override", help="Also over a migration that cannot be taken back; needs a reason.")
+]
+
+
 def add_to(app: typer.Typer) -> None:
     """Add a command for each verb."""
     for name, what in VERBS.items():
         app.command(name, help=f"{what}\n\nExample: [bold]fraisier {name} api --reason 'errors in eu'[/bold]")(
-            _command(name)
+            _rollback if name == "rollback" else _command(name)
         )
 
 
 def _command(name: str) -> Callable[..., None]:
-    def command(
-        service: Service,
-        by: By,
-        reason: Annotated[str, typer.Option("--reason", "-r", help="Why; kept in the audit.")] = "",
-    ) -> None:
+    def command(service: Service, by: By, reason: Reason = "") -> None:
         """Send the verb; typer shows the help that was given with it."""
         run(_send(name, service, by, reason))
 
     return command
 
 
-async def _send(name: str, service: str, by: str, reason: str) -> None:
+def _rollback(service: Service, by: By, reason: Reason = "", *, override: Override = False) -> None:
+    run(_send("rollback", service, by, reason, override=override))
+
+
+async def _send(name: str, service: str, by: str, reason: str, *, override: bool = False) -> None:
     import uuid  # noqa: PLC0415
 
     from rich.console import Console  # noqa: PLC0415
@@ -54,5 +60,5 @@ async def _send(name: str, service: str, by: str, reason: str) -> None:
     from fraisier.workflows.verbs import Verb, VerbRequest  # noqa: PLC0415
 
     async with connections() as to:
-        request = VerbRequest(by=by, reason=reason, id=str(uuid.uuid4()))
+        request = VerbRequest(by=by, reason=reason, id=str(uuid.uuid4()), override=override)
         print_status(Console(), await FraisierClient(to).send(service, Verb(name), request))

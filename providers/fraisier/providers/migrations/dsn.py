@@ -1,16 +1,18 @@
 """What of a PostgreSQL DSN is secret."""
 
+from urllib.parse import quote
+
 from psycopg import Error
 from psycopg.conninfo import conninfo_to_dict
 
 
 def secrets_of(dsn: str) -> tuple[str, ...]:
-    """What of a DSN must not be shown: all of it, and its password alone."""
+    """What of a DSN must not be shown: all of it, and its password alone, plain and as a URL writes it."""
     try:
-        password = conninfo_to_dict(dsn).get("password")
+        password = str(conninfo_to_dict(dsn).get("password") or "")
     except Error:
-        password = None
-    return tuple(secret for secret in (dsn, str(password or "")) if secret)
+        password = ""
+    return tuple(secret for secret in (dsn, password, quote(password, safe="")) if secret)
 
 
 def masked(text: str, secrets: tuple[str, ...]) -> str:

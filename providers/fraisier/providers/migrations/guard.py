@@ -8,12 +8,14 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Coroutine
 from contextlib import suppress
+from typing import Any
 
 from fraisier.providers.errors import ProviderError
-from fraisier.providers.local_command import run_here
+from fraisier.providers.local_command import Ended, run_here
 from fraisier.providers.migrations.dsn import masked, masked_so_far, secrets_of
-from fraisier.providers.migrations.ledger import open_ledger, session_name
+from fraisier.providers.migrations.ledger import Ledger, open_ledger, session_name
 from fraisier.providers.migrations.models import MigrationOrder, failed
 from fraisier.providers.migrations.story import migrate
 from fraisier.providers.migrations.words import GuardOrder, Word
@@ -60,7 +62,7 @@ async def guard(given: GuardOrder, voice: Voice) -> None:
     hidden = (*given.hidden, *secrets_of(given.dsn))
     try:
         async with open_ledger(given.dsn, database=given.order.database) as ledger:
-            result = await migrate(given.order, ledger, lambda: _run(given.order, hidden, voice))
+            result = await migrate(given.order, ledger, lambda: _run(given.order, ledger, hidden, voice))
         word = Word(result=result)
     except ProviderError as error:
         word = Word(
@@ -72,19 +74,31 @@ async def guard(given: GuardOrder, voice: Voice) -> None:
     await voice.farewell(word)
 
 
-async def _run(order: MigrationOrder, hidden: tuple[str, ...], voice: Voice) -> str:
+async def _run(order: MigrationOrder, ledger: Ledger, hidden: tuple[str, ...], voice: Voice) -> str:
     def heard(text: str) -> None:
         voice.say(Word(said=masked_so_far(text, hidden)[-SAID_KEPT:]))
 
     # All that this process was given: the worker has chosen it.
     environment = {**os.environ, "PGAPPNAME": session_name(order.step.service, order.database)}
     try:
-        ended = await run_here(order.argv, timeout_s=order.timeout_s, environment=environment, heard=heard)
+        ended = await _to_the_last_session(
+            run_here(order.argv, timeout_s=order.timeout_s, environment=environment, heard=heard), order, ledger
+        )
     except (OSError, ValueError, TimeoutError) as error:
         raise failed(order, None, str(error)) from None
     if ended.status != 0:
         raise failed(order, ended.status, masked(ended.tail, hidden))
     return masked(ended.tail, hidden)
+
+
+async def _to_the_last_session(command: Coroutine[Any, Any, Ended], order: MigrationOrder, ledger: Ledger) -> Ended:
+    """Wait for a command; when it is ended before its time, its sessions are ended with it."""
+    try:
+        return await command
+    except BaseException:
+        # A server goes on with a statement whose client is gone, and keeps all that it has locked.
+        await ledger.end_sessions(order)
+        raise
 
 
 async def _until_asked_to_end(given: GuardOrder) -> None:

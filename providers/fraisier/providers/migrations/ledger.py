@@ -58,6 +58,8 @@ class Ledger:
             return "it is a standby: give the DSN of the primary"
         if found.missing and not found.may_create:
             return f"{found.login} may not create the table fraisier_migrations: allow it, or create it"
+        if not found.missing and not found.may_write:
+            return f"{found.login} may not SELECT, INSERT and UPDATE in fraisier_migrations: grant it"
         return ""
 
     async def lock(self, order: MigrationOrder) -> None:
@@ -73,7 +75,9 @@ class Ledger:
                 raise TargetBusy(f"{self._database}: {why}", target=order.step.target, step=order.step.name)
             await asyncio.sleep(LOOK_EVERY_S)
             why = await self._hindrance(order)
-        await self._ask(TABLE)
+        (found,) = await self._ask(FITNESS)
+        if found.missing:  # who may not create it may use one that is there
+            await self._ask(TABLE)
 
     async def fence(self, order: MigrationOrder) -> None:
         """Refuse an attempt that is older than one that was here.
@@ -157,6 +161,15 @@ class Ledger:
             over.set()
             doing.cancel()
             await asyncio.gather(doing, watching, return_exceptions=True)
+
+    async def end_sessions(self, order: MigrationOrder) -> None:
+        """End the sessions of a migration's command, as far as the login may."""
+        with suppress(DatabaseRefused):
+            await self._ask(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = %s AND pid <> pg_backend_pid()",
+                session_name(order.step.service, self._database),
+            )
 
     async def _watch(self, over: asyncio.Event) -> None:
         """Returns when the lock is lost, or when it is over."""

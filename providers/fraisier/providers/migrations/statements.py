@@ -49,7 +49,10 @@ ON CONFLICT (service, database, digest, phase) DO UPDATE SET
 
 FITNESS = """
 SELECT pg_is_in_recovery() AS standby,
-       to_regclass('fraisier_migrations') IS NULL AS missing,
+       record IS NULL AS missing,
        coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create,
+       has_table_privilege(record, 'SELECT') AND has_table_privilege(record, 'INSERT')
+           AND has_table_privilege(record, 'UPDATE') AS may_write,
        current_user AS login
+FROM to_regclass('fraisier_migrations') AS record
 """

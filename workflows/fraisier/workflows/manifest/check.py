@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from fraisier.workflows.manifest.errors import ManifestInvalid, Problem
 from fraisier.workflows.manifest.gate_check import gate_problems
 from fraisier.workflows.manifest.loader import line_of, load_manifest, problems_of, read_tree
+from fraisier.workflows.manifest.migration_check import migration_problems
 from fraisier.workflows.manifest.models import Manifest, RegionPart
 from fraisier.workflows.manifest.release_check import BARE_METAL, ENGINES, release_problems
 from fraisier.workflows.manifest.targets import target_name, target_options
@@ -35,6 +36,7 @@ def check_manifest(path: Path, options_of: OptionsOf) -> Manifest:
         *(problem for name in manifest.regions for problem in _region_problems(manifest, name, tree, options_of)),
         *(problem for name, one in manifest.regions.items() for problem in window_problems(name, one)),
         *_shared_targets(manifest),
+        *migration_problems(manifest, BARE_METAL),
     ]
     located = [Problem(one.path, one.message, one.line or line_of(tree, _keys(one.path))) for one in found]
     if located:

@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from fraisier.providers.hooks import Hook, Hooks, Moments
+from fraisier.providers.migrations.models import Migration
 from fraisier.providers.models import HealthCheck
 from fraisier.providers.ssh_options import SshHop, SshOptions
 from fraisier.providers.traffic.models import CaddyTraffic, CommandTraffic, HaproxyTraffic, Traffic
@@ -41,6 +42,7 @@ PARTS: tuple[type[BaseModel], ...] = (
     Hooks,
     Moments,
     Hook,
+    Migration,
 )
 """Every model of a manifest but the providers' options."""
 

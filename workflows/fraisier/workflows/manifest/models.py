@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from fraisier.providers.duration import Duration
 from fraisier.providers.hooks import Hooks
+from fraisier.providers.migrations.models import Migration
 from fraisier.providers.models import HealthCheck
 from fraisier.providers.traffic.models import Traffic
 from fraisier.workflows.arithmetic import Count
@@ -99,6 +100,7 @@ class Manifest(Part):
         gates: asked between one wave and the next; by default every target's ``health.check_passed``.
         on_failure: what happens when a region or a gate fails.
         decision_timeout: how long a failed rollout waits for retry, skip, rollback or cancel before it ends.
+        migrations: what is done to databases before the first batch and after the last soak.
         regions: every region by name.
     """
 
@@ -109,6 +111,7 @@ class Manifest(Part):
     gates: tuple[GatePart, ...] = ()
     on_failure: OnFailure = OnFailure.ROLLBACK_REGION
     decision_timeout: Duration = timedelta(minutes=10)
+    migrations: tuple[Migration, ...] = ()
     regions: Annotated[dict[Name, RegionPart], Field(min_length=1)]
 
     @property
