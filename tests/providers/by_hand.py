@@ -60,7 +60,8 @@ def only_tools(bench: SshBench, folder: Path, *more: str, without: tuple[str, ..
     """Give the host's commands few tools, and of those that take locks only python3 and what is given."""
     folder.mkdir()
     basic = (
-        "sh awk cat cut date df env grep gzip head id ln ls mkdir mv ps readlink rm sed sha256sum sleep sync tail tar"
+        "sh awk cat chmod cut date df dirname env find grep gzip head id ln ls mkdir mv ps readlink rm sed sha256sum "
+        "sleep sync tail tar"
     )
     (folder / "python3").symlink_to(Path(sys.executable).resolve())
     for tool in {*basic.split(), *more} - {*without, "python3"}:

@@ -52,6 +52,16 @@ async def test_its_output_is_heard_while_it_runs_and_only_its_end_is_kept(ssh_be
     await provider.disconnect()
 
 
+async def test_a_gigabyte_of_output_fills_neither_the_host_nor_the_worker(ssh_bench: SshBench):
+    provider = await connected(ssh_bench)
+    argv = ("sh", "-c", "head -c 1000000000 /dev/zero | tr '\\0' x; echo last")
+    output = await provider.run_hook(step(), argv, timeout_s=LONG_S, heard=ignore)
+    assert output.endswith("last")
+    assert len(output) <= 4096
+    assert (ssh_bench.root / ".fraisier" / "hook.log").stat().st_size < 1_000_000
+    await provider.disconnect()
+
+
 async def test_it_fails_with_its_own_status_and_last_words(ssh_bench: SshBench):
     provider = await connected(ssh_bench)
     argv = ("sh", "-c", "echo the cache is gone; exit 75")

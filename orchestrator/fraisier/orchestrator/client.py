@@ -1,5 +1,6 @@
 """The Python client: start rollouts, send verbs, ask and watch."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta, timezone
@@ -25,6 +26,7 @@ from fraisier.orchestrator.planned import TargetChange, changes, local_release, 
 from fraisier.orchestrator.pollers import answered, count_workers
 from fraisier.orchestrator.watching import watch
 from fraisier.orchestrator.worker import TASK_QUEUE
+from fraisier.providers.bare_metal.artifact import unpacked_size
 from fraisier.providers.registry import load_provider
 from fraisier.workflows.contracts import Plan, ReleasePlan, RolloutInput, RolloutResult, StoredArtifact
 from fraisier.workflows.failures import describe
@@ -271,7 +273,8 @@ class FraisierClient:
         release = manifest.release
         artifact = await store.put(folder / release.artifact) if release.artifact else None
         archive = await store.put(folder / release.image_archive) if release.image_archive else None
-        return release_of(manifest, _stored(artifact), _stored(archive))
+        unpacked = await asyncio.to_thread(unpacked_size, folder / release.artifact) if release.artifact else 0
+        return release_of(manifest, _stored(artifact, unpacked), _stored(archive))
 
     def _explained(self, error: RPCError, why: str) -> Exception:
         if error.status is RPCStatusCode.NOT_FOUND:
@@ -289,5 +292,5 @@ def new_rollout_id() -> str:
     return f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
-def _stored(artifact: Artifact | None) -> StoredArtifact | None:
-    return StoredArtifact(**artifact.model_dump()) if artifact else None
+def _stored(artifact: Artifact | None, unpacked: int = 0) -> StoredArtifact | None:
+    return StoredArtifact(**artifact.model_dump(), unpacked=unpacked) if artifact else None

@@ -39,12 +39,14 @@ class Release(ReleaseRef):
     Attributes:
         service: the service that it is a release of.
         artifact: the ``.tar.gz`` on this machine, already verified against `digest`; bare metal needs it.
+        room: what the artifact takes while it is unpacked, in bytes; 0 when that is not known.
         image: the image reference, best with ``@sha256:…``; Docker needs it.
         image_archive: a ``docker save`` archive on this machine that holds `image`, loaded instead of a pull.
     """
 
     service: str
     artifact: Path | None = None
+    room: int = 0
     image: str | None = None
     image_archive: Path | None = None
 

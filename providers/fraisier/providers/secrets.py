@@ -27,6 +27,12 @@ class SecretRef(Model):
         Raises:
             LookupError: it is not there, for the reason given.
         """
+        value = self._read()
+        if "\0" in value:
+            raise LookupError("it holds a NUL, which no environment can")
+        return value
+
+    def _read(self) -> str:
         kind, place = self.secret.split(":", 1)
         if kind == "env":
             if place not in os.environ:
@@ -40,6 +46,8 @@ class SecretRef(Model):
 
 
 def _understood(value: Any) -> str | SecretRef:
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError("must not hold a NUL, which no environment can")
     if isinstance(value, str | SecretRef):
         return value
     try:

@@ -40,11 +40,13 @@ class StoredArtifact(Model):
         digest: ``sha256:<64 hex digits>``, also its name in the store.
         size: in bytes.
         name: the file name it was given by people.
+        unpacked: what is in it, in bytes; 0 when that is not known.
     """
 
     digest: str
     size: int
     name: str
+    unpacked: int = 0
 
 
 class ReleasePlan(ReleaseRef):

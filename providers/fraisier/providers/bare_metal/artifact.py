@@ -3,6 +3,7 @@
 import hashlib
 import posixpath
 import tarfile
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
@@ -11,6 +12,9 @@ from fraisier.providers.models import Release
 
 CHUNK = 1024 * 1024
 SET_ID = 0o6000
+
+LINKS_FOLLOWED = 40
+"""After so many links to links a kernel gives up."""
 
 
 def check_artifact(release: Release, *, target: str) -> Path:
@@ -42,8 +46,8 @@ def _checked(path: Path, digest: str, _modified_ns: int, _size: int) -> None:
     check_entries(path)
 
 
-def check_entries(path: Path) -> None:
-    """Look at every entry of an archive. This blocks.
+def check_entries(path: Path) -> int:
+    """Look at every entry of an archive; how much they take unpacked, in bytes. This blocks.
 
     Raises:
         OSError: it cannot be read.
@@ -51,14 +55,28 @@ def check_entries(path: Path) -> None:
         ValueError: it holds something unsafe.
         tarfile.TarError: it is no ``.tar.gz``.
     """
-    links: set[str] = set()
+    links: dict[str, str] = {}
+    size = 0
     with tarfile.open(path, "r:gz") as archive:
         for entry in archive:
             problem = _problem(entry, links)
             if problem:
                 raise ValueError(f"{entry.name!r} {problem}")
             if entry.issym():
-                links.add(posixpath.normpath(entry.name))
+                links[posixpath.normpath(entry.name)] = entry.linkname
+            size += entry.size
+    for name, aim in links.items():
+        if _leads_out(name, links):
+            raise ValueError(f"{name!r} is a link to {aim!r}, outside the release's folder")
+    return size
+
+
+def unpacked_size(path: Path) -> int:
+    """What is in an archive, in bytes; 0 for one that only other providers than bare metal understand. This blocks."""
+    try:
+        return check_entries(path)
+    except (OSError, EOFError, ValueError, tarfile.TarError):
+        return 0
 
 
 def _check_digest(path: Path, digest: str) -> None:
@@ -70,13 +88,11 @@ def _check_digest(path: Path, digest: str) -> None:
         raise ValueError(f"its digest is sha256:{found.hexdigest()}, not {digest}")
 
 
-def _problem(entry: tarfile.TarInfo, links: set[str]) -> str:
+def _problem(entry: tarfile.TarInfo, links: Collection[str]) -> str:
     if _escapes(entry.name):
         return "is outside the release's folder"
     if any(str(parent) in links for parent in PurePosixPath(posixpath.normpath(entry.name)).parents):
         return "would be written through a link"
-    if entry.issym() and _escapes(posixpath.join(posixpath.dirname(entry.name), entry.linkname)):
-        return f"is a link to {entry.linkname!r}, outside the release's folder"
     if entry.islnk() and (_escapes(entry.linkname) or posixpath.normpath(entry.linkname) in links):
         return f"is a hard link to {entry.linkname!r}, outside the release's folder"
     if not (entry.isreg() or entry.isdir() or entry.issym() or entry.islnk()):
@@ -86,3 +102,32 @@ def _problem(entry: tarfile.TarInfo, links: set[str]) -> str:
 
 def _escapes(name: str) -> bool:
     return name.startswith("/") or posixpath.normpath(name).split("/")[0] == ".."
+
+
+def _leads_out(link: str, links: Mapping[str, str]) -> bool:
+    """Whether a link leads out of the folder, by way of the others too.
+
+    >>> _leads_out("a", {"a": "b/../..", "b": "c/d"})
+    False
+    >>> _leads_out("a", {"a": "b/..", "b": "."})
+    True
+    """
+    at: list[str] = []
+    ahead = link.split("/")
+    followed = 0
+    while ahead:
+        part = ahead.pop(0)
+        if part == ".." and not at:
+            return True
+        if part == "..":
+            at.pop()
+        elif part not in ("", "."):
+            at.append(part)
+            aim = links.get("/".join(at))
+            if aim is not None:
+                followed += 1
+                if aim.startswith("/") or followed > LINKS_FOLLOWED:
+                    return True
+                at.pop()
+                ahead = [*aim.split("/"), *ahead]
+    return False

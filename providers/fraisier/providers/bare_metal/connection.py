@@ -36,6 +36,24 @@ class Completed:
     tail: str
 
 
+@dataclass(frozen=True)
+class Stdin:
+    """What a command reads.
+
+    Attributes:
+        opening: the beginning.
+        payload: a file that goes on from there, sent once the command has printed `cue`.
+        cue: the line that asks for the payload.
+    """
+
+    opening: bytes = b""
+    payload: Path | None = None
+    cue: bytes = b""
+
+
+NOTHING = Stdin()
+
+
 class HostConnection:
     """A connection that is opened once and used for every step.
 
@@ -84,8 +102,7 @@ class HostConnection:
         *,
         name: str,
         timeout_s: float,
-        payload: Path | None = None,
-        cue: bytes = b"",
+        stdin: Stdin = NOTHING,
         heard: Heard | None = None,
     ) -> Completed:
         """Run a command on the host to its end.
@@ -94,8 +111,7 @@ class HostConnection:
             command: one string, quoted by `shlex.join`.
             name: what it is called in errors.
             timeout_s: how long it may take, in seconds.
-            payload: a file for its stdin, sent once it has printed `cue`.
-            cue: the line that asks for the payload.
+            stdin: what it reads.
             heard: hears the end of its error output while it runs.
 
         Raises:
@@ -110,7 +126,7 @@ class HostConnection:
                 f"{self._target}: {name} could not be started: {said(error)}", target=self._target, step=name
             ) from error
         try:
-            return await asyncio.wait_for(self._follow(process, name, payload, cue, heard), timeout_s)
+            return await asyncio.wait_for(self._follow(process, name, stdin, heard), timeout_s)
         except (asyncio.TimeoutError, TimeoutError) as error:
             raise self._unknown(name, f"did not end within {timeout_s:.0f} s") from error
         except (asyncssh.Error, OSError) as error:
@@ -122,18 +138,18 @@ class HostConnection:
         self,
         process: asyncssh.SSHClientProcess[bytes],
         name: str,
-        payload: Path | None,
-        cue: bytes,
+        stdin: Stdin,
         heard: Heard | None,
     ) -> Completed:
         output, tail = bytearray(), bytearray()
         cued = asyncio.Event()
-        reading = asyncio.gather(_read_start(process, output, cue, cued), _read_tail(process, tail, heard))
+        reading = asyncio.gather(_read_start(process, output, stdin.cue, cued), _read_tail(process, tail, heard))
         try:
-            if payload is not None:
+            await _write(process, stdin.opening)
+            if stdin.payload is not None:
                 await cued.wait()
-            if payload is not None and cue in output.splitlines():
-                await _send(process, payload)
+                if stdin.cue in output.splitlines():
+                    await _send(process, stdin.payload)
             process.stdin.write_eof()
             await reading
             await process.wait_closed()
@@ -188,16 +204,23 @@ def quoted(command: Sequence[str]) -> str:
 
 
 async def _send(process: asyncssh.SSHClientProcess[bytes], payload: Path) -> None:
-    """Stream a file to a command's stdin; a command that ended before tells why by its status."""
+    """Stream a file to a command's stdin."""
     with await asyncio.to_thread(payload.open, "rb") as file:
         while chunk := await asyncio.to_thread(file.read, CHUNK):
-            if process.stdin.is_closing():
+            if not await _write(process, chunk):
                 return
-            process.stdin.write(chunk)
-            try:
-                await process.stdin.drain()
-            except (BrokenPipeError, ConnectionResetError):
-                return
+
+
+async def _write(process: asyncssh.SSHClientProcess[bytes], part: bytes) -> bool:
+    """Write to a command's stdin; whether it takes more. One that has ended tells why by its status."""
+    if process.stdin.is_closing():
+        return False
+    process.stdin.write(part)
+    try:
+        await process.stdin.drain()
+    except (BrokenPipeError, ConnectionResetError):
+        return False
+    return True
 
 
 async def _read_start(

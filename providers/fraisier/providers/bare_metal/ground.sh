@@ -1,12 +1,13 @@
-# One step of a rollout on this host: sh -c "$THIS" fraisier VERB name=value...
+# One step of a rollout on this host: sh -c "$THIS" fraisier VERB name=value... (this and the other .sh files)
 #
 # Whatever acts takes the lock, compares the fencing token, looks whether this very step was done before, acts, notes
 # the effect and leaves the step's marker, all under the lock. So an attempt that was thought dead cannot act after
 # its successor, and a repeated step returns what the first one recorded. It runs to its end without its connection.
 #
 # Under the root:   releases/<version>-<digest>/   current -> releases/<version>-<digest>
+#   shared/         what releases have in common
 #   .fraisier/      lock, hooks.lock, holder, token, steps/<step>, releases/<name>, commands/<name>.start and .stop,
-#                   migrations/<database>.<name>.<phase>, files/<name>, effects, unsettled, incoming/<pid>,
+#                   units/<name>, migrations/<database>.<name>.<phase>, files/<name>, effects, unsettled, incoming/<pid>,
 #                   service.log, hook.log
 #
 # Answers are lines that begin with "fraisier ". Refusals are answers too, with the exit status: 64 no such step, 65 wrong digest, 66 no such release, 69 a tool is
@@ -17,7 +18,8 @@ umask 022
 LC_ALL=C
 export LC_ALL
 
-unit='' sudo=no start='' stop='' hook='' phase='' mark='' release='' box=''
+unit='' scope=system sudo=no units='' start='' stop='' hook='' phase='' mark='' release='' box=''
+environment='' shared_folders='' shared_files=''
 verb=$1
 shift
 for pair; do
@@ -34,7 +36,12 @@ for pair; do
     keep=*) keep=$value ;;
     need_kb=*) need_kb=$value ;;
     unit=*) unit=$value ;;
+    scope=*) scope=$value ;;
     sudo=*) sudo=$value ;;
+    units=*) units=$value ;;
+    environment=*) environment=$value ;;
+    shared_folders=*) shared_folders=$value ;;
+    shared_files=*) shared_files=$value ;;
     start=*) start=$value ;;
     stop=*) stop=$value ;;
     hook=*) hook=$value ;;
@@ -65,6 +72,29 @@ farewell() {
 trap farewell EXIT
 
 has() { command -v "$1" >/dev/null 2>&1; }
+
+# --- outliving the login ---------------------------------------------------------------------------------------------
+
+: "${LOGNAME:=$(id -un)}"
+
+lingers() { [ -e "/var/lib/systemd/linger/$LOGNAME" ]; }
+
+# Into a scope of the user's own manager: a login's scope may be ended with its connection. Only where the manager
+# stays when nobody is logged in; else it would end the step sooner than the login does.
+detach() {
+  if lingers && has busctl; then
+    runtime_folder
+    busctl --user call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager \
+      StartTransientUnit 'ssa(sv)a(sa(sv))' "fraisier-$$.scope" fail 2 \
+      PIDs au 1 "$$" CollectMode s inactive-or-failed 0 >/dev/null 2>&1 || :
+  fi
+}
+
+# Where the user's own manager answers.
+runtime_folder() {
+  [ -n "${XDG_RUNTIME_DIR:-}" ] || XDG_RUNTIME_DIR=/run/user/$(id -u)
+  export XDG_RUNTIME_DIR
+}
 
 # --- files that survive a power cut -------------------------------------------------------------------------------
 # Every process costs about a millisecond, a hundred times over where a hundred hosts share a machine: the shell reads
@@ -123,10 +153,11 @@ unlock() { exec 9>&-; }
 
 prepare() {
   if [ -d "$root/releases" ] && [ -d "$state/steps" ] && [ -d "$state/releases" ] && [ -d "$state/commands" ] &&
-    [ -d "$state/incoming" ] && [ -d "$state/migrations" ] && [ -d "$state/files" ]; then return; fi
+    [ -d "$state/incoming" ] && [ -d "$state/units" ] && [ -d "$state/migrations" ] && [ -d "$state/files" ]; then return; fi
   mkdir -p "$root/releases"
   [ -d "$state" ] || mkdir -m 700 "$state" 2>/dev/null || [ -d "$state" ]
-  mkdir -p "$state/steps" "$state/releases" "$state/commands" "$state/incoming" "$state/migrations" "$state/files"
+  mkdir -p "$state/steps" "$state/releases" "$state/commands" "$state/units" "$state/incoming" "$state/migrations" \
+    "$state/files"
 }
 
 # The highest token that was seen, as `seen_…`: the last whole line of a file that grows.
@@ -238,15 +269,6 @@ find_kept() {
     case " $kept " in *" $name "*) continue ;; esac
     if staged "$name"; then kept="$kept $name"; fi
   done
-}
-
-# digest_of FILE, into `arrived`
-digest_of() {
-  if has sha256sum; then arrived=$(sha256sum <"$1")
-  elif has shasum; then arrived=$(shasum -a 256 <"$1")
-  else arrived=$(openssl dgst -sha256 -r <"$1")
-  fi
-  arrived=${arrived%% *}
 }
 
 # point_current NAME: not flushed yet

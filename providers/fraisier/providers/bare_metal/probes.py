@@ -1,5 +1,7 @@
 """What a health check sees at a bare-metal target: always from the target's own side, with no tool needed there."""
 
+from collections.abc import Callable
+
 import httpcore
 
 from fraisier.providers.bare_metal.channel import HostNetwork
@@ -12,8 +14,22 @@ from fraisier.providers.models import HealthCheck
 TAIL_SHOWN = 200
 
 
-def probe_of(connection: HostConnection, check: HealthCheck, *, version: str) -> Probe:
-    """The check's probe. A host that cannot be reached is not healthy, and may be again before the deadline."""
+def system(*arguments: str) -> list[str]:
+    """A question to the system's own manager."""
+    return ["systemctl", *arguments]
+
+
+def probe_of(
+    connection: HostConnection, check: HealthCheck, *, version: str, systemctl: Callable[..., list[str]] = system
+) -> Probe:
+    """The check's probe. A host that cannot be reached is not healthy, and may be again before the deadline.
+
+    Args:
+        connection: to the host.
+        check: what is looked at.
+        version: what must answer.
+        systemctl: makes a question to the manager that runs the unit.
+    """
 
     async def http() -> Sighting:
         return await ask(check, version=version, network=HostNetwork(connection))
@@ -41,13 +57,13 @@ def probe_of(connection: HostConnection, check: HealthCheck, *, version: str) ->
     if check.docker:
         return docker
     if check.systemd:
-        return _forgiving(_unit(connection, check))
+        return _forgiving(_unit(connection, check, systemctl))
     return _forgiving(http if check.http else tcp if check.tcp else command)
 
 
-def _unit(connection: HostConnection, check: HealthCheck) -> Probe:
+def _unit(connection: HostConnection, check: HealthCheck, systemctl: Callable[..., list[str]]) -> Probe:
     """Looks whether a unit is active, and was not started again by systemd since the last look."""
-    argv = ["systemctl", "show", "--property=LoadState,ActiveState,SubState,NRestarts", check.systemd or ""]
+    argv = systemctl("show", "--property=LoadState,ActiveState,SubState,NRestarts", check.systemd or "")
     restarts = ""
 
     async def look() -> Sighting:

@@ -1,11 +1,14 @@
 """`BareMetalProvider`: releases in folders of their own and one link that says which of them runs."""
 
 import asyncio
+import logging
+import time
+from functools import partial
 from typing import Any, NoReturn
 
 from fraisier.providers.bare_metal import script
 from fraisier.providers.bare_metal.artifact import check_artifact
-from fraisier.providers.bare_metal.connection import Completed, HostConnection, quoted
+from fraisier.providers.bare_metal.connection import NOTHING, Completed, HostConnection, Stdin, quoted
 from fraisier.providers.bare_metal.options import BareMetalOptions
 from fraisier.providers.bare_metal.probes import probe_of
 from fraisier.providers.errors import (
@@ -23,11 +26,17 @@ from fraisier.providers.lifecycle import LifecycleProvider
 from fraisier.providers.local_command import Heard
 from fraisier.providers.migrations.models import MigrationOrder, MigrationResult
 from fraisier.providers.models import HealthCheck, HealthResult, Release, ReleaseRef, Step, StepResult, TargetState
+from fraisier.providers.secrets import resolved, unreadable
+
+log = logging.getLogger(__name__)
 
 LOOK_TIMEOUT_S = 30.0
 LOG_TIMEOUT_S = 10.0
 LOG_LINES = 20
 CUE = b"fraisier send"
+
+SKEW_TOLD_S, SKEW_BORNE_S = 5.0, 300.0
+"""By how much a host's clock may differ before that is logged, and before the host is refused, in seconds."""
 
 REFUSALS: dict[str, type[ProviderError]] = {
     "65": ArtifactRejected,
@@ -90,19 +99,26 @@ class BareMetalProvider(LifecycleProvider):
             ) from error
 
     async def preflight(self, release: Release) -> TargetState:
-        """Look at tools, rights, space, the unit and what is in the way, and at what runs, in one round trip."""
-        arguments = script.look("preflight", self._options, release.service)
+        """Look at tools, rights, space, the clock, secrets, the unit and what is in the way; what runs, all at once."""
+        arguments = script.look("preflight", self._options, release.service, room=release.room)
+        before = time.time()
         done = await self._run("preflight", arguments, timeout_s=LOOK_TIMEOUT_S)
-        reasons = script.problems(done.output)
+        reasons = [
+            *script.problems(done.output),
+            *self._skew(script.clock(done.output), before, time.time()),
+            *unreadable(self._options.env),
+        ]
         if reasons:
-            raise PreflightFailed(target=self.target, reasons=reasons)
+            raise PreflightFailed(target=self.target, reasons=tuple(reasons))
         return script.state(done.output)
 
     async def stage(self, step: Step, release: Release) -> StepResult:
         """Send the artifact, unless the host has it, and unpack it beside what runs."""
         artifact = await asyncio.to_thread(check_artifact, release, target=self.target)
-        arguments = script.act("stage", self._options, step, release.ref)
-        return _result(await self._run("stage", arguments, payload=artifact))
+        values = resolved(self._options.env, target=self.target, step=step.name)
+        environment = script.environment_file(values)
+        arguments = script.act("stage", self._options, step, release.ref, environment=environment)
+        return _result(await self._run("stage", arguments, stdin=Stdin(environment, artifact, CUE)))
 
     async def activate(self, step: Step, release: Release) -> StepResult:
         """Point `current` to the staged release and restart the service."""
@@ -111,7 +127,9 @@ class BareMetalProvider(LifecycleProvider):
 
     async def check_health(self, step: Step, release: ReleaseRef, check: HealthCheck) -> HealthResult:
         """Probe as seen from the host itself."""
-        probe = probe_of(self._connection, check, version=release.version)
+        probe = probe_of(
+            self._connection, check, version=release.version, systemctl=partial(script.systemctl, self._options)
+        )
         return await self.conclude_health(
             step, release, check, probe=probe, tail=lambda: self._last_lines(step.service)
         )
@@ -160,7 +178,7 @@ class BareMetalProvider(LifecycleProvider):
         verb: str,
         arguments: list[str],
         *,
-        payload: Any = None,
+        stdin: Stdin = NOTHING,
         timeout_s: float | None = None,
         heard: Heard | None = None,
     ) -> Completed:
@@ -168,8 +186,7 @@ class BareMetalProvider(LifecycleProvider):
             script.command_line(arguments),
             name=verb,
             timeout_s=timeout_s or self._options.step_timeout.total_seconds(),
-            payload=payload,
-            cue=CUE,
+            stdin=stdin,
             heard=heard,
         )
         if dict(script.answers(done.output)).get("ended") != str(done.exit_status):
@@ -201,14 +218,18 @@ class BareMetalProvider(LifecycleProvider):
             tail=done.tail,
         )
 
+    def _skew(self, clock: int | None, before: float, after: float) -> list[str]:
+        """Why the host's clock is wrong, when it was read between two moments of ours."""
+        ahead = 0.0 if clock is None else max(clock - after, 0.0) + min(clock + 1 - before, 0.0)
+        told = f"its clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the worker's"
+        if abs(ahead) > SKEW_BORNE_S:
+            return [f"{told}: let one time server set both"]
+        if abs(ahead) > SKEW_TOLD_S:
+            log.warning("%s: %s", self.target, told)
+        return []
+
     async def _last_lines(self, service: str) -> str:
-        unit = self._options.service_unit
-        log = f"{script.root_of(self._options, service)}/.fraisier/service.log"
-        argv = (
-            ["journalctl", "--unit", unit, "--lines", str(LOG_LINES), "--no-pager", "--output", "cat"]
-            if unit
-            else ["tail", "-n", str(LOG_LINES), log]
-        )
+        argv = script.last_lines(self._options, service, LOG_LINES)
         try:
             done = await self._connection.run(quoted(argv), name=argv[0], timeout_s=LOG_TIMEOUT_S)
         except (ConnectFailed, CommandUnknown):

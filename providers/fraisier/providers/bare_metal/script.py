@@ -1,7 +1,8 @@
 """Builds the command line of a step and reads its answer. Pure: nothing here talks to a host."""
 
+import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from importlib.resources import files
 from urllib.parse import quote, unquote
@@ -10,7 +11,8 @@ from fraisier.providers.bare_metal.options import BareMetalOptions
 from fraisier.providers.migrations.models import MigrationOrder
 from fraisier.providers.models import FencingToken, ReleaseRef, Step, TargetState
 
-SCRIPT = "\n".join((files(__package__) / part).read_text() for part in ("ground.sh", "step.sh"))
+PARTS = ("ground.sh", "release.sh", "service.sh", "look.sh", "step.sh")
+SCRIPT = "\n".join((files(__package__) / part).read_text() for part in PARTS)
 
 LOCK_SHARE = 0.2
 """How much of its time a step may wait for the lock. Its holder lives, since the kernel frees a dead one's lock."""
@@ -21,6 +23,10 @@ MINIMUM_FREE_KB = 64 * 1024
 DIGEST_SHOWN = 12
 SHOWN = 500
 """How much of an answer that cannot be read is shown, in characters."""
+
+NEWLINE = b"\n"
+QUOTED, BACKSLASHED = re.compile(r'["\\$`]'), r"\\\g<0>"
+"""What a backslash stands before in double quotes, for a shell and for systemd."""
 
 
 def release_name(release: ReleaseRef) -> str:
@@ -33,19 +39,31 @@ def root_of(options: BareMetalOptions, service: str) -> str:
     return (options.root or f"/opt/{service}").rstrip("/")
 
 
-def look(verb: str, options: BareMetalOptions, service: str) -> list[str]:
-    """The arguments of ``inspect`` and ``preflight``, which change nothing and need no token."""
+def look(verb: str, options: BareMetalOptions, service: str, *, room: int = 0) -> list[str]:
+    """The arguments of ``inspect`` and ``preflight``, which change nothing and need no token.
+
+    Args:
+        verb: which of them.
+        options: the target's.
+        service: whose folder is looked at.
+        room: what a release takes while it is unpacked, in bytes.
+    """
     return [
         verb,
         f"root={root_of(options, service)}",
-        f"need_kb={MINIMUM_FREE_KB}",
+        f"need_kb={MINIMUM_FREE_KB + room // 1024}",
         f"unit={options.service_unit or ''}",
+        f"scope={options.scope}",
         f"sudo={'yes' if options.sudo else 'no'}",
+        f"units={options.units or ''}",
+        "shared_files=" + "\n".join(options.shared.files),
     ]
 
 
-def act(verb: str, options: BareMetalOptions, step: Step, release: ReleaseRef | None) -> list[str]:
-    """The arguments of a verb that changes the host."""
+def act(
+    verb: str, options: BareMetalOptions, step: Step, release: ReleaseRef | None, *, environment: bytes = b""
+) -> list[str]:
+    """The arguments of a verb that changes the host; `environment` is what its stdin begins with."""
     seconds = options.step_timeout.total_seconds()
     arguments = [
         *look(verb, options, step.service),
@@ -64,7 +82,10 @@ def act(verb: str, options: BareMetalOptions, step: Step, release: ReleaseRef | 
             f"release={release_name(release)}",
             f"version={release.version}",
             f"digest={release.digest}",
+            "shared_folders=" + "\n".join(options.shared.folders),
         ]
+    if environment:
+        arguments.append(f"environment={environment.count(NEWLINE)}")
     return arguments
 
 
@@ -81,6 +102,16 @@ def migration(options: BareMetalOptions, order: MigrationOrder) -> list[str]:
     ]
 
 
+def environment_file(values: Mapping[str, str]) -> bytes:
+    r"""Variables as lines that systemd's ``EnvironmentFile`` and a shell read alike; nothing where there are none.
+
+    >>> environment_file({"A": 'it "costs" $5'})
+    b'A="it \\"costs\\" \\$5"\n'
+    """
+    lines = [f'{name}="{QUOTED.sub(BACKSLASHED, value)}"\n' for name, value in sorted(values.items())]
+    return "".join(lines).encode(errors="surrogateescape")
+
+
 def command_line(arguments: Iterable[str]) -> str:
     """The one string that SSH takes: the script and its arguments, quoted once."""
     return shlex.join(["sh", "-c", SCRIPT, "fraisier", *arguments])
@@ -95,6 +126,28 @@ def answers(output: str) -> list[tuple[str, str]]:
 def problems(output: str) -> tuple[str, ...]:
     """What ``preflight`` found wrong."""
     return tuple(rest for word, rest in answers(output) if word == "problem")
+
+
+def clock(output: str) -> int | None:
+    """What ``preflight`` found the host's clock to say, in seconds since 1970."""
+    told = dict(answers(output)).get("clock", "")
+    return int(told) if told.isdigit() else None
+
+
+def systemctl(options: BareMetalOptions, *arguments: str) -> list[str]:
+    """A question to the manager that runs the service's unit."""
+    if options.scope == "system":
+        return ["systemctl", *arguments]
+    find = 'export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/run/user/$(id -u)}"; exec systemctl --user "$@"'
+    return ["sh", "-c", find, "systemctl", *arguments]
+
+
+def last_lines(options: BareMetalOptions, service: str, lines: int) -> list[str]:
+    """What prints the last lines that the service wrote."""
+    if options.service_unit is None:
+        return ["tail", "-n", str(lines), f"{root_of(options, service)}/.fraisier/service.log"]
+    kind = "--unit" if options.scope == "system" else "--user-unit"
+    return ["journalctl", kind, options.service_unit, "--lines", str(lines), "--no-pager", "--output", "cat"]
 
 
 class Garbled(ValueError):

@@ -196,6 +196,7 @@ class TargetActivities:
             version=plan.version,
             digest=plan.digest,
             artifact=await self._artifacts.fetch(plan.artifact) if fetch and plan.artifact else None,
+            room=plan.artifact.size + plan.artifact.unpacked if plan.artifact else 0,
             image=plan.image,
             image_archive=await self._artifacts.fetch(plan.image_archive) if fetch and plan.image_archive else None,
         )
