@@ -22,6 +22,8 @@ missing() {
     has haproxy || echo haproxy
     has caddy || echo caddy
     has initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || echo postgresql
+    has busybox || echo busybox-static
+    has docker-registry || echo docker-registry
 }
 
 as_root() {

@@ -10,6 +10,7 @@ from fraisier.providers.compose import ComposeOptions
 from fraisier.providers.compose.bundle import Variables
 from fraisier.providers.compose.model import GATE, Unfit, armed, carried
 from fraisier.providers.compose.plugin import Plugin
+from fraisier.providers.docker.engine import Engine
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ async def test_the_plugin_is_told_of_the_engine_by_arguments_and_of_values_by_it
     for name, value in {"PATH": f"{tmp_path}:{os.environ['PATH']}", "AWS_TOKEN": "ours", "DOCKER_HOST": "x"}.items():
         monkeypatch.setenv(name, value)
     options = ComposeOptions(engine="tcp://eu1.example:2376", tls_path=tmp_path)
-    plugin = Plugin(options, address="tcp://eu1.example:2376", target="t1")
+    plugin = Plugin(options, engine=Engine(options, target="t1"), target="t1")
     model = {"services": {"web": {"environment": {"TOKEN": "geheim"}}}}
     await plugin.up(tmp_path, model, variables=Variables({"TOKEN": "geheim"}), api_version="1.41", anew=True)
     told, environment = ((tmp_path / name).read_text() for name in ("arguments", "environment"))

@@ -1,10 +1,14 @@
 """Docker against what goes wrong: images, containers that die, engines that are gone, ghosts."""
 
 import socket
+from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from fraisier.nats import NatsClient, NatsEventBus
+from fraisier.orchestrator.stack import LocalStack
 from fraisier.providers.docker import DockerProvider
 from fraisier.providers.docker.claims import claim
 from fraisier.providers.errors import (
@@ -16,11 +20,19 @@ from fraisier.providers.errors import (
     StaleToken,
 )
 from fraisier.providers.models import HealthCheck, Release
-from fraisier.providers.testing import QUICK, Rollout
+from fraisier.providers.testing import IMPATIENT, QUICK, Rollout
 from tests.providers.docker_bench import DockerBench, build_image
 from tests.providers.ssh_bench import free_port
 
 pytestmark = pytest.mark.docker
+
+
+@pytest.fixture
+async def event_bus(local_stack: LocalStack) -> AsyncIterator[NatsEventBus]:
+    env = local_stack.env()
+    login = {"username": env["NATS_USERNAME"], "password": env["NATS_PASSWORD"]}
+    async with NatsClient([env["NATS_SERVERS"]], **login) as client:
+        yield NatsEventBus(client)
 
 
 async def connected(bench: DockerBench, **changed: object) -> DockerProvider:
@@ -55,7 +67,7 @@ async def test_an_image_that_is_nowhere_leaves_the_old_one_serving(docker_bench:
     await Rollout(docker_bench, generation=1).deploy(provider, docker_bench.release("1.0.0"))
     nowhere = f"127.0.0.1:{free_port()}/none:2"
     release = Release(service=docker_bench.service, version="2", digest=nowhere, image=nowhere)
-    with pytest.raises(ArtifactRejected, match="none:2"):
+    with pytest.raises(ConnectFailed, match=r"none:2 is not to be had: .*connection refused"):
         await provider.stage(Rollout(docker_bench, generation=2).step("stage"), release)
     assert await docker_bench.serving() == "1.0.0"
     await provider.disconnect()
@@ -101,6 +113,52 @@ async def test_a_release_that_dies_never_takes_the_place(docker_bench: DockerBen
         await activate(provider, docker_bench, 2, docker_bench.release("2.0.0", dies=True))
     assert failed.value.exit_status == 7 or "the engine started it again" in str(failed.value)
     assert (await docker_bench.serving(), await docker_bench.instance()) == ("1.0.0", before)
+    await provider.disconnect()
+
+
+async def test_the_last_words_are_bounded_and_told_in_the_event(docker_bench: DockerBench, event_bus: NatsEventBus):
+    """A hundred megabytes without a newline end as four kilobytes, in the error and in the event."""
+    chatty = "import sys; sys.stdout.write('x' * 100_000_000 + 'its last words'); sys.exit(3)"
+    provider = await connected(docker_bench, command=["python3", "-c", chatty], restart="no", settle="2m")
+    with pytest.raises(CommandFailed, match="its last words") as failed:
+        await activate(provider, docker_bench, 1, docker_bench.release("1.0.0"))
+    assert (failed.value.exit_status, len(failed.value.tail) <= 4096) == (3, True)
+    assert len(str(failed.value)) < 5000
+    await provider.disconnect()
+    telling = docker_bench.provider(event_bus)
+    await telling.connect()
+    rollout, release = (
+        Rollout(docker_bench, generation=2, rollout_id=docker_bench.service),
+        docker_bench.release("2.0.0"),
+    )
+    await telling.stage(rollout.step("stage"), release)
+    await telling.activate(rollout.step("activate"), release)
+    hopeless = HealthCheck(http=docker_bench.silent_url, **IMPATIENT)
+    health = await telling.check_health(rollout.step("health"), release.ref, hopeless)
+    assert "api 2.0.0 starts" in health.detail
+    told = [event async for event in event_bus.read("health", deployment_id=rollout.rollout_id)]
+    assert "api 2.0.0 starts" in told[-1].data["detail"]
+    await telling.disconnect()
+
+
+async def test_a_log_that_cannot_be_read_hides_no_failure(docker_bench: DockerBench):
+    provider = await connected(docker_bench, log={"driver": "none"}, restart="no")
+    with pytest.raises(CommandFailed, match=r"ended with status 7; its last lines:\n\(its log cannot be read: "):
+        await activate(provider, docker_bench, 1, docker_bench.release("1.0.0", dies=True))
+    await provider.disconnect()
+
+
+async def test_a_probe_that_writes_without_end_fills_nothing(docker_bench: DockerBench):
+    provider = await connected(docker_bench)
+    rollout, release = Rollout(docker_bench, generation=1), docker_bench.release("1.0.0")
+    await rollout.deploy(provider, release)
+    chatty = ("sh", "-c", "head -c 50000000 /dev/zero | tr '\\0' x; echo; echo out of paper; exit 3")
+    once = timedelta(seconds=60)
+    check = HealthCheck(command=chatty, timeout=once, interval=once, progress_deadline=once)
+    health = await provider.check_health(rollout.step("verify"), release.ref, check)
+    assert "ended with 3" in health.detail
+    assert "out of paper" in health.detail
+    assert len(health.detail) < 6000
     await provider.disconnect()
 
 

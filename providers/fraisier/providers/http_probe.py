@@ -1,6 +1,5 @@
 """One HTTP probe, over whatever network reaches the target."""
 
-import asyncio
 import ssl
 
 import httpcore
@@ -74,18 +73,18 @@ def _missing_header(check: HealthCheck, response: httpcore.Response) -> str:
     return ""
 
 
-async def reach(host: str, port: int, *, shown: str) -> Sighting:
-    """Open a TCP connection from the worker and close it again.
+async def reach(host: str, port: int, *, shown: str, network: httpcore.AsyncNetworkBackend | None = None) -> Sighting:
+    """Open a TCP connection and close it again.
 
     Args:
         host: where to.
         port: where to.
         shown: what the address is called in the verdict.
+        network: reaches the target; unless given, the worker's own does.
     """
     try:
-        _, writer = await asyncio.open_connection(host, port)
-    except OSError as error:
+        stream = await (network or httpcore.AnyIOBackend()).connect_tcp(host, port)
+    except httpcore.NetworkError as error:
         return Sighting(passed=False, answered=False, detail=f"nothing accepts connections at {shown}: {error}")
-    writer.close()
-    await writer.wait_closed()
+    await stream.aclose()
     return Sighting(passed=True, detail=f"{shown} accepts connections")

@@ -1,4 +1,4 @@
-"""How a host is reached over SSH: what a target, and a proxy's host, have in common."""
+"""How a host is reached over SSH: what a target, a proxy's host and an engine's host have in common."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -15,13 +15,10 @@ TAKEN_OVER = ("username", "key_path", "agent", "known_hosts", "ssh_config", "con
 """What a jump host has of the host behind it, unless it says otherwise."""
 
 
-class SshHop(BaseModel):
-    """Where a host is, and as whom it is entered.
+class SshLogin(BaseModel):
+    """How a host is entered, whichever it is.
 
     Attributes:
-        host: its name or address, or an alias of `ssh_config`.
-        port: its SSH port; what `ssh_config` says, else 22, unless given.
-        username: who logs in; what `ssh_config` says, else the worker's own user, unless given.
         key_path: the private key, with its certificate beside it (``<key>-cert.pub``) where there is one; what
             `ssh_config` says, else the usual ones in ``~/.ssh``, unless given.
         agent: ask the worker's SSH agent for keys too.
@@ -34,14 +31,25 @@ class SshHop(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    host: str = Field(min_length=1)
-    port: int | None = Field(default=None, ge=1, le=65535)
-    username: str | None = None
     key_path: Path | None = None
     agent: bool = False
     known_hosts: Path = Path("~/.ssh/known_hosts")
     ssh_config: Path | None = SSH_CONFIG
     connect_timeout: Duration = timedelta(seconds=10)
+
+
+class SshHop(SshLogin):
+    """Where a host is, and as whom it is entered; beside that what `SshLogin` says.
+
+    Attributes:
+        host: its name or address, or an alias of `ssh_config`.
+        port: its SSH port; what `ssh_config` says, else 22, unless given.
+        username: who logs in; what `ssh_config` says, else the worker's own user, unless given.
+    """
+
+    host: str = Field(min_length=1)
+    port: int | None = Field(default=None, ge=1, le=65535)
+    username: str | None = None
 
 
 class SshOptions(SshHop):

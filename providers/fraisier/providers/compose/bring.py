@@ -12,6 +12,7 @@ from fraisier.providers.compose.model import Unfit, armed, carried, images_of
 from fraisier.providers.compose.options import ComposeOptions
 from fraisier.providers.compose.plugin import Plugin
 from fraisier.providers.compose.project import Project
+from fraisier.providers.docker.images import loaded, pulled
 from fraisier.providers.errors import ArtifactRejected
 from fraisier.providers.models import Release, Step
 
@@ -91,17 +92,10 @@ class Bringer:
         return model, variables.beside(files)
 
     async def _image(self, reference: str, release: Release) -> str:
-        """The image's ID on the engine, brought there if need be."""
-        found = await self.engine.image_id(reference)
-        if found is None and release.image_archive is not None:
-            await self.engine.load(release.image_archive)
-            found = await self.engine.image_id(reference)
-        if found is None:
-            await self.engine.pull(reference)
-            found = await self.engine.image_id(reference)
-        if found is None:
-            raise self._rejected(f"there is no image {reference}")
-        return found
+        """The image's ID on the engine: out of the release's archive where that holds it, else pulled."""
+        archive = release.image_archive
+        found = await loaded(self.engine, reference, archive) if archive is not None else None
+        return found or await pulled(self.engine, reference)
 
     def _read(self, release: Release) -> bytes:
         if release.artifact is None:

@@ -20,13 +20,13 @@ class ProjectEngine(Engine):
 
     async def api_version(self) -> str:
         """The version of the engine's API."""
-        version: str = await self._call("ask for the version", lambda api: api.api_version)
+        version: str = await self.call("ask for the version", lambda api: api.api_version)
         return version
 
     async def project(self, name: str) -> list[Container]:
         """The containers of a project, running or not."""
         labels = {"label": [f"{PROJECT}={name}", f"{PROJECT_SERVICE}"]}
-        found = await self._call("list containers", lambda api: api.containers(all=True, filters=labels))
+        found = await self.call("list containers", lambda api: api.containers(all=True, filters=labels))
         return [
             Container(id=one["Id"], name=one["Names"][0].lstrip("/"), status=one["State"], labels=one["Labels"])
             for one in found
@@ -36,7 +36,7 @@ class ProjectEngine(Engine):
     async def gates(self, service: str) -> dict[str, FencingToken]:
         """The gates of a service, and whose they are."""
         labels = {"label": [f"{SERVICE}={service}", f"{KIND}={GATE_KIND}"]}
-        found = await self._call("list volumes", lambda api: api.volumes(filters=labels)["Volumes"])
+        found = await self.call("list volumes", lambda api: api.volumes(filters=labels)["Volumes"])
         return {one["Name"]: _token(one["Labels"]) for one in found or ()}
 
     async def open_gate(self, name: str, service: str, token: FencingToken) -> None:
@@ -48,7 +48,7 @@ class ProjectEngine(Engine):
             ORDINAL: str(token.ordinal),
             ATTEMPT: str(token.attempt),
         }
-        await self._call("create volume", lambda api: api.create_volume(name, labels=labels))
+        await self.call("create volume", lambda api: api.create_volume(name, labels=labels))
 
     async def close_gate(self, name: str) -> None:
         """Remove a gate; one that is gone is success."""
@@ -59,11 +59,11 @@ class ProjectEngine(Engine):
             except docker.errors.NotFound:
                 return
 
-        await self._call("remove volume", remove)
+        await self.call("remove volume", remove)
 
     async def put(self, container: str, archive: bytes) -> None:
         """Unpack a tar archive into a container that need not run."""
-        await self._call("put files", lambda api: api.put_archive(container, "/", archive), seconds=self._transfer_s)
+        await self.call("put files", lambda api: api.put_archive(container, "/", archive), seconds=self._transfer_s)
 
     async def get(self, container: str, file: str) -> bytes | None:
         """A file out of a container, or None when it is not there."""
@@ -77,11 +77,11 @@ class ProjectEngine(Engine):
                 found = archive.extractfile(file)
                 return found.read() if found else None
 
-        return await self._call("get files", get, seconds=self._transfer_s)
+        return await self.call("get files", get, seconds=self._transfer_s)
 
     @property
     def _transfer_s(self) -> float:
-        return self._options.step_timeout.total_seconds()
+        return self.options.step_timeout.total_seconds()
 
 
 def _token(labels: dict[str, Any]) -> FencingToken:

@@ -15,6 +15,7 @@ from python_on_whales.client_config import ClientConfig, ClientNotFoundError
 
 from fraisier.providers.compose.bundle import Variables
 from fraisier.providers.compose.options import ComposeOptions
+from fraisier.providers.docker.connection import EngineConnection
 from fraisier.providers.errors import ArtifactRejected, CommandFailed
 from fraisier.providers.local_command import Ended, run_here
 
@@ -35,13 +36,13 @@ class Plugin:
 
     Args:
         options: where the engine is and how long a step may take.
-        address: the engine's address.
+        engine: the engine; the plugin goes the way that is open to it.
         target: the target's name, for errors.
     """
 
-    def __init__(self, options: ComposeOptions, *, address: str, target: str) -> None:
+    def __init__(self, options: ComposeOptions, *, engine: EngineConnection, target: str) -> None:
         self._options = options
-        self._address = address
+        self._engine = engine
         self._target = target
 
     async def missing(self) -> str:
@@ -121,11 +122,11 @@ class Plugin:
 
     def _at_engine(self, **more: Any) -> ClientConfig:
         folder = self._options.tls_path or os.environ.get("DOCKER_CERT_PATH")
-        if not folder or not self._address.startswith("tcp://"):
-            return ClientConfig(host=self._address, **more)
+        if not folder or not self._engine.url.startswith("tcp://"):
+            return ClientConfig(host=self._engine.url, **more)
         pem = Path(folder).expanduser()
         more |= {"tlscacert": pem / "ca.pem", "tlscert": pem / "cert.pem", "tlskey": pem / "key.pem"}
-        return ClientConfig(host=self._address, tlsverify=True, **more)
+        return ClientConfig(host=self._engine.url, tlsverify=True, **more)
 
     async def _run(self, where: ClientConfig, command: list[str], variables: Variables, *, seconds: float) -> Ended:
         passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}

@@ -3,7 +3,7 @@
 from urllib.parse import urlsplit, urlunsplit
 
 from fraisier.providers.compose.project import Member, Project
-from fraisier.providers.docker.probes import LOOPBACK
+from fraisier.providers.docker.probes import is_its_own
 from fraisier.providers.docker.probes import probe_of as probe_of_container
 from fraisier.providers.errors import CommandFailed, CommandUnknown, ConnectFailed
 from fraisier.providers.health import Probe, Sighting
@@ -62,7 +62,7 @@ def _addressed(check: HealthCheck, members: list[Member], main: str | None) -> t
     """The container that a check means, and the check as seen from inside it."""
     host = urlsplit(check.http).hostname if check.http else (check.tcp or "").rpartition(":")[0]
     services = {member.service: member for member in members if not member.did_its_job}
-    if host not in services or host in LOOPBACK:
+    if host not in services or is_its_own(host):
         return services.get(main or ""), check
     if check.http:
         url = urlsplit(check.http)

@@ -46,7 +46,7 @@ class ComposeProvider(LifecycleProvider):
         super().__init__(event_bus=event_bus, region=region)
         self._options = ComposeOptions.model_validate(config)
         self._engine = ProjectEngine(self._options, target=self.target)
-        self._plugin = Plugin(self._options, address=self._engine.address, target=self.target)
+        self._plugin = Plugin(self._options, engine=self._engine, target=self.target)
         self._shelf = Shelf(self._engine)
         self._bringer = Bringer(self._engine, self._plugin, self._options, self.target)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from fraisier.providers.docker.options import DockerOptions
+from fraisier.providers.docker.options import HOST, DockerOptions
 from fraisier.providers.models import Release, ReleaseRef, Step
 
 SERVICE = "dev.fraisier.service"
@@ -24,7 +24,9 @@ KEPT = ".kept"
 """Ends the name of a container that had its turn and stays for a rollback."""
 
 SHORT = 8
-NANOSECONDS = 1_000_000_000
+NANO = 1_000_000_000
+DEFAULT_NETWORK = "default"
+"""What an engine calls its own bridge, or whatever else it is set up to use."""
 
 
 @dataclass(frozen=True)
@@ -89,46 +91,88 @@ def configuration(
         "Labels": {**options.labels, **release_labels(step, release)},
         "ExposedPorts": {inside: {} for inside, _ in published},
         "StopTimeout": max(1, round(options.stop_timeout.total_seconds())),
-        "HostConfig": {
-            "Binds": list(options.volumes),
-            "PortBindings": {inside: [outside] for inside, outside in published},
-            "RestartPolicy": {"Name": options.restart},
-            "NetworkMode": options.network or "default",
-        },
+        "HostConfig": {**_host(options), "PortBindings": {inside: [outside] for inside, outside in published}},
     }
-    if options.command is not None:
-        config["Cmd"] = list(options.command)
-    if options.user is not None:
-        config["User"] = options.user
-    if options.healthcheck is not None:
-        config["Healthcheck"] = {
-            "Test": ["CMD", *options.healthcheck],
-            "Interval": NANOSECONDS,
-            "Timeout": 5 * NANOSECONDS,
-            "Retries": 3,
-        }
-    return config
+    given = {
+        "Cmd": list(options.command) if options.command is not None else None,
+        "User": options.user,
+        "Hostname": options.hostname,
+        "StopSignal": options.stop_signal,
+        "Healthcheck": _healthcheck(options.healthcheck),
+    }
+    return {**config, **{key: value for key, value in given.items() if value is not None}}
+
+
+def _host(options: DockerOptions) -> dict[str, Any]:
+    host: dict[str, Any] = {
+        "Binds": list(options.volumes),
+        "Tmpfs": dict(one.partition(":")[::2] for one in options.tmpfs),
+        "RestartPolicy": {"Name": options.restart},
+        "NetworkMode": options.network[0] if options.network else DEFAULT_NETWORK,
+        "ExtraHosts": [f"{name}:{address}" for name, address in options.extra_hosts.items()],
+        "Memory": options.memory or 0,
+        "NanoCpus": round((options.cpus or 0) * NANO),
+        "Ulimits": [
+            {"Name": name, "Soft": limit.soft, "Hard": limit.hard} for name, limit in sorted(options.ulimits.items())
+        ],
+        "CapAdd": list(options.cap_add),
+        "CapDrop": list(options.cap_drop),
+        "ReadonlyRootfs": options.read_only,
+    }
+    if options.pids_limit is not None:
+        host["PidsLimit"] = options.pids_limit
+    if options.log is not None:
+        host["LogConfig"] = {"Type": options.log.driver, "Config": options.log.options}
+    return host
+
+
+def _healthcheck(argv: tuple[str, ...] | None) -> dict[str, Any] | None:
+    if argv is None:
+        return None
+    return {"Test": ["CMD", *argv], "Interval": NANO, "Timeout": 5 * NANO, "Retries": 3}
 
 
 def clone(inspected: dict[str, Any], step: Step, release: ReleaseRef) -> dict[str, Any]:
     """The configuration of an existing container for a new one in this generation: its options of then, not of now."""
-    config = {key: value for key, value in inspected["Config"].items() if key not in ("Hostname", "Domainname")}
-    host = dict(inspected["HostConfig"])
-    labels = {**config["Labels"], **release_labels(step, release)}
-    return {**config, "Image": inspected["Image"], "Labels": labels, "HostConfig": host}
+    config = own_config(inspected)
+    return {**config, "Labels": {**config["Labels"], **release_labels(step, release)}}
 
 
-def as_candidate(config: dict[str, Any]) -> dict[str, Any]:
+def as_candidate(inspected: dict[str, Any]) -> dict[str, Any]:
     """The same container with no published port and no restart, to be tried beside the one that runs."""
+    config = own_config(inspected)
     labels = {**config["Labels"], KIND: CANDIDATE_KIND}
     host = {**config["HostConfig"], "PortBindings": {}, "RestartPolicy": {"Name": "no"}}
     return {**config, "Labels": labels, "HostConfig": host}
 
 
-def publishes(inspected: dict[str, Any]) -> bool:
-    """Whether a container wants fixed ports of the engine's host."""
+def own_config(inspected: dict[str, Any]) -> dict[str, Any]:
+    """A container's configuration, to make another one like it: without what the engine gave only to this one."""
+    config = {key: value for key, value in inspected["Config"].items() if key != "Domainname"}
+    if inspected["Id"].startswith(config["Hostname"]) or inspected["HostConfig"]["NetworkMode"] == HOST:
+        del config["Hostname"]
+    return {**config, "Image": inspected["Image"], "HostConfig": dict(inspected["HostConfig"])}
+
+
+def more_networks(inspected: dict[str, Any]) -> tuple[str, ...]:
+    """The networks that a container joins beside its first one."""
+    mode = inspected["HostConfig"]["NetworkMode"]
+    first = "bridge" if mode == DEFAULT_NETWORK else mode
+    return tuple(sorted(name for name in inspected["NetworkSettings"]["Networks"] if name != first))
+
+
+def runs_alone(inspected: dict[str, Any]) -> bool:
+    """Whether two of its kind cannot run side by side: both would want the same ports of the engine's host."""
     bindings = inspected["HostConfig"].get("PortBindings") or {}
-    return any(binding.get("HostPort") not in (None, "", "0") for group in bindings.values() for binding in group or ())
+    fixed = any(
+        binding.get("HostPort") not in (None, "", "0") for group in bindings.values() for binding in group or ()
+    )
+    return fixed or on_host(inspected)
+
+
+def on_host(inspected: dict[str, Any]) -> bool:
+    """Whether it has the network of the engine's host, so that not even a candidate can run beside it."""
+    return bool(inspected["HostConfig"]["NetworkMode"] == HOST)
 
 
 def started_at(inspected: dict[str, Any]) -> datetime:

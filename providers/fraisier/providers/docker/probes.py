@@ -7,9 +7,9 @@ from fraisier.providers.docker.engine import Engine
 from fraisier.providers.errors import CommandFailed, CommandUnknown, ConnectFailed
 from fraisier.providers.health import Probe, Sighting
 from fraisier.providers.http_probe import ask, reach
+from fraisier.providers.loopback import is_loopback
 from fraisier.providers.models import HealthCheck
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1", "0.0.0.0")  # noqa: S104 (compared, not bound)
 ANY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 (compared, not bound)
 TAIL_SHOWN = 200
 
@@ -22,12 +22,12 @@ def probe_of(engine: Engine, container: str, check: HealthCheck, *, version: str
         port = url.port or (443 if url.scheme == "https" else 80)
         host, port = outside(engine.address, await engine.inspect(container), url.hostname or "", port)
         there = urlunsplit((url.scheme, f"{host}:{port}", url.path, url.query, ""))
-        return await ask(check.model_copy(update={"http": there}), version=version)
+        return await ask(check.model_copy(update={"http": there}), version=version, network=engine.network)
 
     async def tcp() -> Sighting:
         named, _, port = (check.tcp or "").rpartition(":")
         host, found = outside(engine.address, await engine.inspect(container), named.strip("[]"), int(port))
-        return await reach(host, found, shown=check.tcp or "")
+        return await reach(host, found, shown=check.tcp or "", network=engine.network)
 
     async def command() -> Sighting:
         argv = check.command or ()
@@ -61,20 +61,26 @@ def own_health(state: dict[str, Any]) -> Sighting:
     return Sighting(passed=passed, answered=not starting, detail=f"the container is {status}{tail}")
 
 
+def is_its_own(host: str) -> bool:
+    """Whether a host in a check means the container itself."""
+    return host in ANY_ADDRESS or is_loopback(host)
+
+
 def outside(engine: str, inspected: dict[str, Any], host: str, port: int) -> tuple[str, int]:
-    """Where the worker reaches an address that was written as the container sees it."""
-    if host not in LOOPBACK:
+    """Where an address that was written as the container sees it is reached: from the worker, or over SSH."""
+    if not is_its_own(host):
         return host, port
     network = inspected["NetworkSettings"]
     for binding in network["Ports"].get(f"{port}/tcp") or ():
         at = binding["HostIp"]
-        return (_engine_host(engine) if at in ANY_ADDRESS else at), int(binding["HostPort"])
+        # The loopback of an engine that is elsewhere is not the worker's own, where something else may answer.
+        return (_engine_host(engine) if at in ANY_ADDRESS or is_loopback(at) else at), int(binding["HostPort"])
     addresses = [one["IPAddress"] for one in network["Networks"].values() if one["IPAddress"]]
     return (addresses[0] if addresses else host), port
 
 
 def _engine_host(engine: str) -> str:
-    return "127.0.0.1" if engine.startswith("unix://") else urlsplit(engine).hostname or "127.0.0.1"
+    return (urlsplit(engine).hostname if engine.startswith("tcp://") else None) or "127.0.0.1"
 
 
 def _forgiving(probe: Probe) -> Probe:

@@ -11,13 +11,15 @@ from fraisier.providers.docker.containers import (
     clone,
     configuration,
     container_name,
+    more_networks,
     started_at,
 )
 from fraisier.providers.docker.engine import Engine
+from fraisier.providers.docker.images import bring
 from fraisier.providers.docker.options import DockerOptions
 from fraisier.providers.docker.probes import probe_of
 from fraisier.providers.docker.switch import Place
-from fraisier.providers.errors import ArtifactRejected, CommandFailed, PreflightFailed, ReleaseMissing
+from fraisier.providers.errors import CommandFailed, PreflightFailed, ReleaseMissing
 from fraisier.providers.health import Sighting
 from fraisier.providers.lifecycle import LifecycleProvider
 from fraisier.providers.local_command import Heard
@@ -81,9 +83,10 @@ class DockerProvider(LifecycleProvider):
         )
 
     async def preflight(self, release: Release) -> None:
-        """Look whether there is an image to run and every secret; the engine itself has answered by now."""
-        await self._engine.containers(release.service, RELEASE_KIND)
+        """Look whether there is an image to run, every network and every secret."""
+        there = await self._engine.networks()
         reasons = unreadable(self._options.env)
+        reasons += [f"the engine has no network {one}" for one in self._options.network if one not in there]
         if release.image is None:
             reasons.append("the release has no image: Docker needs release.image")
         if reasons:
@@ -150,25 +153,10 @@ class DockerProvider(LifecycleProvider):
             return StepResult(changed=False)
         environment = resolved(self._options.env, target=self.target, step=step.name)
         config = configuration(
-            self._options, step, release, image_id=await self._image(release), environment=environment
+            self._options, step, release, image_id=await bring(self._engine, release), environment=environment
         )
-        await self._engine.create(container_name(step, release), config)
+        await self._engine.create(container_name(step, release), config, self._options.network[1:])
         return StepResult(changed=True)
-
-    async def _image(self, release: Release) -> str:
-        """The image's ID on the engine, brought there if need be: what is tagged anew later changes nothing."""
-        if release.image is None:
-            raise ArtifactRejected(f"{release.version} has no image", target=self.target, step="stage")
-        if release.image_archive is not None:
-            await self._engine.load(release.image_archive)
-        found = await self._engine.image_id(release.image)
-        if found is None and release.image_archive is None:
-            await self._engine.pull(release.image)
-            found = await self._engine.image_id(release.image)
-        if found is None:
-            where = f"{release.image_archive.name} does not hold" if release.image_archive else "there is no"
-            raise ArtifactRejected(f"{where} {release.image}", target=self.target, step="stage")
-        return found
 
     async def _activate(self, step: Step, release: ReleaseRef, found: Claims) -> StepResult:
         new = await self._own(step, release)
@@ -217,8 +205,9 @@ class DockerProvider(LifecycleProvider):
 
     async def _again(self, step: Step, one: Container) -> str:
         """A new container of this generation, configured as another one: its ID is known to no ghost."""
-        config = clone(await self._engine.inspect(one.id), step, one.release)
-        return await self._engine.create(container_name(step, one.release), config)
+        inspected = await self._engine.inspect(one.id)
+        config = clone(inspected, step, one.release)
+        return await self._engine.create(container_name(step, one.release), config, more_networks(inspected))
 
     def _settled(self, current: Container | None, release: ReleaseRef, found: Claims) -> bool:
         return (

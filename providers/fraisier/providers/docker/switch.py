@@ -10,7 +10,9 @@ from fraisier.providers.docker.containers import (
     RELEASE_KIND,
     Container,
     as_candidate,
-    publishes,
+    more_networks,
+    on_host,
+    runs_alone,
 )
 from fraisier.providers.docker.engine import Engine
 from fraisier.providers.docker.options import DockerOptions
@@ -48,15 +50,16 @@ class Place:
         """Put a container in place.
 
         Two that want the same port of the host cannot run side by side: then a candidate without ports proves the
-        release first, unless it is one that has been proven (`prove` is False), and only then the old one goes.
+        release first, unless it is one that has been proven (`prove` is False), and only then the old one goes. On the
+        host's own network a candidate would want the same ports, so there is none.
 
         Raises:
             CommandFailed: the new one broke down; what ran before runs on, or runs again.
         """
         old = [one for one in await self.containers(step.service) if not one.had_its_turn and one.id != new]
         inspected = await self.engine.inspect(new)
-        if publishes(inspected) and old:
-            if prove and not inspected["State"]["Running"]:
+        if runs_alone(inspected) and old:
+            if prove and not inspected["State"]["Running"] and not on_host(inspected):
                 await self._try_candidate(step, inspected)
             await self._go_first(step, old, new)
         else:
@@ -88,11 +91,8 @@ class Place:
     async def _try_candidate(self, step: Step, inspected: dict[str, Any]) -> None:
         for left in await self.engine.containers(step.service, CANDIDATE_KIND):
             await self.engine.remove(left.id)
-        config = as_candidate(
-            {**inspected["Config"], "Image": inspected["Image"], "HostConfig": inspected["HostConfig"]}
-        )
-        config.pop("Hostname", None)
-        candidate = await self.engine.create(inspected["Name"].lstrip("/") + ".candidate", config)
+        name = inspected["Name"].lstrip("/") + ".candidate"
+        candidate = await self.engine.create(name, as_candidate(inspected), more_networks(inspected))
         try:
             await self.engine.start(candidate)
             await self._proven(step, candidate)
