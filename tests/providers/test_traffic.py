@@ -17,7 +17,8 @@ from fraisier.providers.traffic.caddy import etag
 from fraisier.providers.traffic.driver import open_driver
 from fraisier.providers.traffic.models import Traffic
 from tests.providers.ssh_bench import SshBench, free_port
-from tests.support.proxies import Proxy, caddy, haproxy, load
+from tests.support.load import CLIENTS, load
+from tests.support.proxies import Proxy, caddy, caddy_by_files, haproxy
 
 STEP = Step(
     rollout_id="r1",
@@ -118,6 +119,13 @@ async def each_proxy(
     if kind == "haproxy":
         async with haproxy(folder, addresses) as proxy:
             yield proxy, by_haproxy(proxy)
+    elif kind == "caddy_files":
+        async with caddy_by_files(folder, addresses) as proxy:
+            options = {"folder": str(folder / "traffic")}
+            yield (
+                proxy,
+                Traffic(caddy_files=options, servers={"t1": addresses[0]}, drain_timeout=timedelta(seconds=SLOW_S * 7)),
+            )
     else:
         async with caddy(folder, addresses) as proxy:
             path = "apps/http/servers/srv0/routes/0/handle/0/upstreams"
@@ -128,12 +136,15 @@ async def each_proxy(
             )
 
 
-@pytest.mark.parametrize("kind", ["haproxy", "caddy"])
-async def test_a_drained_server_can_be_killed_under_load(kind: str, tmp_path: Path, services: tuple[Service, Service]):
+@pytest.mark.parametrize(("kind", "kept"), [("haproxy", True), ("caddy_files", True), ("caddy", False)])
+async def test_a_drained_server_can_be_killed_under_load(
+    kind: str, kept: bool, tmp_path: Path, services: tuple[Service, Service]
+):
+    """Connections that clients keep are kept, but by Caddy when its configuration changes."""
     one, two = services
     async with each_proxy(kind, tmp_path, services) as (proxy, traffic):
         await undrain(traffic)
-        async with load(proxy.url) as seen, load(f"{proxy.url}slow") as slow:
+        async with load(proxy.url, kept=kept) as seen, load(f"{proxy.url}slow", kept=kept) as slow:
             await until(lambda: one.running and two.running)
             assert (await drain(traffic)).detail == "drained"
             assert one.running == 0
@@ -146,6 +157,26 @@ async def test_a_drained_server_can_be_killed_under_load(kind: str, tmp_path: Pa
             await until(lambda: seen.answers["one"] > before + 20)
         assert not (await undrain(traffic)).changed
     assert seen.failures + slow.failures == []
+    assert not kept or seen.connections + slow.connections == 2 * CLIENTS
+
+
+async def test_caddys_files_over_ssh_and_what_is_wrong_with_them(
+    tmp_path: Path, services: tuple[Service, Service], ssh_bench: SshBench
+):
+    ways = ("host", "port", "username", "key_path", "known_hosts")
+    ssh = {key: value for key, value in ssh_bench.config().items() if key in ways}
+    async with each_proxy("caddy_files", tmp_path, services) as (_, traffic):
+        light = tmp_path / "traffic" / services[0].address
+        quick = Traffic(caddy_files=traffic.caddy_files, servers=traffic.servers, drain_timeout=timedelta(0), ssh=ssh)
+        assert (await drain(quick)).changed
+        assert not light.exists()
+        assert not (await drain(quick)).changed
+        assert (await undrain(quick)).changed
+        assert light.exists()
+    nowhere = Traffic(caddy_files={"folder": str(tmp_path / "none")}, drain_timeout=timedelta(0))
+    for act in (drain, undrain):
+        with pytest.raises(TrafficRefused, match=r"there is no folder .*none on the proxy's host: make it"):
+            await act(nowhere)
 
 
 async def test_two_servers_that_leave_caddy_at_once_both_leave(tmp_path: Path, services: tuple[Service, Service]):
@@ -235,7 +266,7 @@ async def test_commands_are_given_the_server(ssh_bench: SshBench, tmp_path: Path
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({}, "give exactly one of haproxy, caddy or command, not none"),
+        ({}, "give exactly one of haproxy, caddy, caddy_files, command, not none"),
         ({"haproxy": {"sockets": "10.0.0.1:9999", "backend": "api"}}, "10.0.0.1 would be reached in the clear"),
         (
             {"caddy": {"admin": "http://lb:2019", "upstreams": "apps/http/upstreams"}},

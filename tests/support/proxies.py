@@ -1,22 +1,20 @@
-"""Real proxies in front of tests' services, and a load that counts what its clients see."""
+"""Real proxies in front of tests' services."""
 
 import asyncio
 import json
 import shutil
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.providers.ssh_bench import free_port
 
 START_S = 60.0
-CLIENTS = 4
+EXAMPLE = Path(__file__).parents[2] / "examples" / "caddy" / "Caddyfile"
 
 HAPROXY = """\
 global
@@ -88,50 +86,24 @@ async def caddy(folder: Path, servers: Sequence[str]) -> AsyncIterator[Proxy]:
         yield Proxy(f"http://127.0.0.1:{front}/", admin)
 
 
-@dataclass
-class Load:
-    """What the clients of a constant load saw.
-
-    Attributes:
-        answers: how often each body came, with status 200.
-        failures: everything else, in words.
-    """
-
-    answers: Counter[str] = field(default_factory=Counter)
-    failures: list[str] = field(default_factory=list)
-
-
 @asynccontextmanager
-async def load(url: str) -> AsyncIterator[Load]:
-    """Clients that ask one request after the other for as long as the block runs, each request on its own connection.
-
-    A connection that is kept may be closed by a proxy at the moment that a request is sent on it (RFC 9112, 9.5):
-    clients try again then, and what a proxy loses would not be seen among it.
-    """
-    seen, over = Load(), asyncio.Event()
-
-    async def ask() -> None:
-        async with httpx.AsyncClient(
-            trust_env=False, timeout=60, limits=httpx.Limits(max_keepalive_connections=0)
-        ) as client:
-            while not over.is_set():
-                try:
-                    answer = await client.get(url)
-                except httpx.HTTPError as error:
-                    seen.failures.append(repr(error))
-                    continue
-                if answer.status_code == httpx.codes.OK:
-                    seen.answers[answer.text] += 1
-                else:
-                    seen.failures.append(f"HTTP {answer.status_code}")
-                await asyncio.sleep(0.01)
-
-    clients = [asyncio.create_task(ask()) for _ in range(CLIENTS)]
-    try:
-        yield seen
-    finally:
-        over.set()
-        await asyncio.gather(*clients)
+async def caddy_by_files(folder: Path, servers: Sequence[str]) -> AsyncIterator[Proxy]:
+    """The example's Caddy over two servers given as ``127.0.0.1:port``; their files are in ``folder/traffic``."""
+    front = free_port()
+    lights = folder / "traffic"
+    lights.mkdir()
+    for server in servers:
+        (lights / server).touch()
+    config = (
+        EXAMPLE.read_text().replace("/var/lib/caddy/traffic", str(lights)).replace("http://:8000", f"http://:{front}")
+    )
+    for number, server in enumerate(servers, start=1):
+        config = config.replace(f"10.0.0.{number}:8080", server)
+    path = folder / "Caddyfile"
+    path.write_text(f"{{\n\tadmin off\n\tauto_https off\n}}\n{config}")
+    arguments = ("run", "--config", str(path), "--adapter", "caddyfile")
+    async with _running("caddy", *arguments, port=front, log=folder / "caddy.log"):
+        yield Proxy(f"http://127.0.0.1:{front}/", admin=0)
 
 
 @asynccontextmanager

@@ -188,7 +188,7 @@ def test_a_target_is_checked_by_what_it_has(manifest: Path, provider: str, check
             "traffic: {haproxy: {socket: unix:/a, backend: b}}",
             "traffic.haproxy.socket: unknown key; did you mean sockets?",
         ),
-        ("traffic: {}", "traffic: give exactly one of haproxy, caddy or command, not none"),
+        ("traffic: {}", "traffic: give exactly one of haproxy, caddy, caddy_files, command, not none"),
         (
             "traffic: {haproxy: {sockets: unix:/a, backend: b}, servers: {x.example: web1}}",
             "traffic.servers: there is no target x.example here; known: e.example",

@@ -35,6 +35,7 @@ async def open_driver(traffic: Traffic, step: Step) -> AsyncIterator[TrafficDriv
     from fraisier.providers.traffic.caddy import Caddy  # noqa: PLC0415
     from fraisier.providers.traffic.command import Commands  # noqa: PLC0415
     from fraisier.providers.traffic.haproxy import Haproxy  # noqa: PLC0415
+    from fraisier.providers.traffic.lights import Lights  # noqa: PLC0415
     from fraisier.providers.traffic.way import Way  # noqa: PLC0415
 
     way = Way(traffic.ssh, step)
@@ -43,6 +44,8 @@ async def open_driver(traffic: Traffic, step: Step) -> AsyncIterator[TrafficDriv
             yield Haproxy(traffic.haproxy, way)
         elif traffic.caddy is not None:
             yield Caddy(traffic.caddy, way)
+        elif traffic.caddy_files is not None:
+            yield Lights(traffic.caddy_files.folder, way)
         elif traffic.command is not None:
             yield Commands(traffic.command, way)
     finally:

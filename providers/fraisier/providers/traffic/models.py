@@ -1,6 +1,5 @@
 """What a manifest may say about the proxies in front of a region's targets."""
 
-import ipaddress
 from datetime import timedelta
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -8,6 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from fraisier.providers.duration import Duration
+from fraisier.providers.loopback import is_loopback
 from fraisier.providers.models import Model
 from fraisier.providers.ssh_options import SshOptions
 
@@ -73,6 +73,21 @@ class CaddyTraffic(Model):
         return tuple(one.hostname or "" for one in parts if one.scheme == "http")
 
 
+class CaddyFilesTraffic(Model):
+    """Files that Caddy looks for at each request, so that nothing of its configuration changes.
+
+    Attributes:
+        folder: the folder on the proxy's host that holds a file for each server in traffic, called as the server is.
+    """
+
+    folder: Annotated[str, Field(pattern=r"^/[^\n]*[^/\n]$")]
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """None: the files are reached as a host is."""
+        return ()
+
+
 Argv = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
@@ -98,7 +113,8 @@ class Traffic(Model):
 
     Attributes:
         haproxy: by HAProxy's runtime API.
-        caddy: by Caddy's admin API.
+        caddy: by Caddy's admin API. Each change closes the connections that clients keep.
+        caddy_files: by files that Caddy looks for at each request. No connection is closed.
         command: by commands.
         servers: what the proxy calls a target, by target: a server of HAProxy, ``host:port`` of an upstream of Caddy.
             The target's own name unless given.
@@ -109,6 +125,7 @@ class Traffic(Model):
 
     haproxy: HaproxyTraffic | None = None
     caddy: CaddyTraffic | None = None
+    caddy_files: CaddyFilesTraffic | None = None
     command: CommandTraffic | None = None
     servers: dict[str, Annotated[str, Field(pattern=NAME)]] = Field(default_factory=dict)
     ssh: SshOptions | None = None
@@ -117,12 +134,17 @@ class Traffic(Model):
 
     @model_validator(mode="after")
     def _one_driver(self) -> "Traffic":
-        drivers = {"haproxy": self.haproxy, "caddy": self.caddy, "command": self.command}
+        drivers = {
+            "haproxy": self.haproxy,
+            "caddy": self.caddy,
+            "caddy_files": self.caddy_files,
+            "command": self.command,
+        }
         given = [name for name, driver in drivers.items() if driver is not None]
         if len(given) != 1:
-            raise ValueError(f"give exactly one of haproxy, caddy or command, not {' and '.join(given) or 'none'}")
+            raise ValueError(f"give exactly one of {', '.join(drivers)}, not {' and '.join(given) or 'none'}")
         driver = drivers[given[0]]
-        open_to_all = [one for one in (driver.addresses if driver else ()) if not _loopback(one)]
+        open_to_all = [one for one in (driver.addresses if driver else ()) if not is_loopback(one)]
         if open_to_all and self.ssh is None:
             raise ValueError(
                 f"{open_to_all[0]} would be reached in the clear, where nothing asks for a password: "
@@ -133,10 +155,3 @@ class Traffic(Model):
     def server(self, target: str) -> str:
         """What the proxy calls a target."""
         return self.servers.get(target, target)
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

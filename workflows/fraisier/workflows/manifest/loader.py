@@ -12,7 +12,7 @@ from fraisier.providers.hooks import Hook, Hooks, Moments
 from fraisier.providers.migrations.models import Migration
 from fraisier.providers.models import HealthCheck
 from fraisier.providers.ssh_options import SshHop, SshOptions
-from fraisier.providers.traffic.models import CaddyTraffic, CommandTraffic, HaproxyTraffic, Traffic
+from fraisier.providers.traffic.models import CaddyFilesTraffic, CaddyTraffic, CommandTraffic, HaproxyTraffic, Traffic
 from fraisier.workflows.manifest.errors import ManifestInvalid, Problem
 from fraisier.workflows.manifest.gate_parts import ApprovalPart, GatePart
 from fraisier.workflows.manifest.models import Manifest, RegionPart, ReleasePart
@@ -35,6 +35,7 @@ PARTS: tuple[type[BaseModel], ...] = (
     HealthCheck,
     Traffic,
     HaproxyTraffic,
+    CaddyFilesTraffic,
     CaddyTraffic,
     CommandTraffic,
     SshHop,
