@@ -9,8 +9,11 @@ import pytest
 
 from fraisier.providers.testing import Rollout
 from tests.providers.by_hand import connected
+from tests.providers.compose_bench import ComposeBench
 from tests.providers.docker_bench import DockerBench
 from tests.providers.ssh_bench import SshBench
+from tests.providers.systemd_bench import SystemdBench
+from tests.support.systemd_hosts import SystemdHost
 
 
 def relink(root: Path, to: str) -> None:
@@ -107,4 +110,30 @@ async def test_a_container_that_was_stopped_or_removed_by_hand_is_told(docker_be
     )
     run("rm", "--force", new, old)
     assert (await provider.inspect(docker_bench.service)).drift == ("nothing is in place: its container was removed",)
+    await provider.disconnect()
+
+
+@pytest.mark.docker
+async def test_a_project_whose_container_was_stopped_or_removed_by_hand_is_told(compose_bench: ComposeBench):
+    provider = compose_bench.provider()
+    await provider.connect()
+    await Rollout(compose_bench, generation=1).deploy(provider, compose_bench.release("1.0.0"))
+    assert (await provider.inspect(compose_bench.service)).drift == ()
+    name = f"{compose_bench.service}-web-1"
+    compose_bench.engine.run("stop", name)
+    assert (await provider.inspect(compose_bench.service)).drift == (f"its container {name} is exited",)
+    compose_bench.engine.run("rm", name)
+    assert (await provider.inspect(compose_bench.service)).drift == (f"its container {name} was removed",)
+    await provider.disconnect()
+
+
+@pytest.mark.systemd
+async def test_a_unit_that_was_stopped_by_hand_is_told(clean_hosts: list[SystemdHost], tmp_path: Path):
+    bench = SystemdBench(clean_hosts[0], tmp_path)
+    provider = bench.provider()
+    await provider.connect()
+    await Rollout(bench, generation=1).deploy(provider, bench.release("1.0.0"))
+    assert (await provider.inspect("api")).drift == ()
+    bench.host.run("systemctl", "stop", "api.service")
+    assert (await provider.inspect("api")).drift == ("the unit api.service is inactive",)
     await provider.disconnect()

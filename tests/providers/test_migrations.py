@@ -178,6 +178,19 @@ async def test_a_worker_that_dies_or_stops_in_the_middle_leaves_it_to_its_succes
     assert script.runs == 1
 
 
+async def test_a_stopped_worker_that_does_not_listen_holds_nothing_up(database: Database, script: Script):
+    loud = (*script.argv[:2], f"{script.argv[2]}; head -c 8000000 /dev/zero | tr '\\0' x")
+    stopped = worker(order(*loud), database)
+    try:
+        await script.begun()
+        stopped.send_signal(signal.SIGSTOP)
+        script.go.touch()
+        await asyncio.wait_for(until(lambda: database.records() == {"expand": "done"}), WAIT_S)
+    finally:
+        stopped.kill()
+        stopped.wait()
+
+
 def waiting(database: Database) -> int:
     """How many sessions of ledgers there are."""
     ((count,),) = database.ask("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'fraisier orders'")

@@ -9,10 +9,11 @@ from fraisier.providers.migrations.models import order_of
 from fraisier.providers.models import FencingToken, ReleaseRef, Step
 from fraisier.workflows.manifest.check import check_manifest
 from fraisier.workflows.manifest.errors import ManifestInvalid
+from tests.support.releases import build_release
 
 GOOD = """\
 service: api
-release: {version: "2.0.0", image: "api:2"}
+release: {version: "2.0.0", image: "api:2", artifact: api-2.0.0.tar.gz}
 waves: [{regions: [east, west]}]
 migrations:
   - database: orders
@@ -36,6 +37,7 @@ class AnyOptions(BaseModel):
 
 def problem_of(path: Path, old: str, new: str) -> str:
     assert old in GOOD
+    build_release(path.parent, "2.0.0")
     path.write_text(GOOD.replace(old, new))
     with pytest.raises(ManifestInvalid) as caught:
         check_manifest(path, lambda _: AnyOptions)
@@ -79,6 +81,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, says: str):
 
 def test_names_are_filled_in_and_no_other_braces(tmp_path: Path):
     path = tmp_path / "rollout.yaml"
+    build_release(tmp_path, "2.0.0")
     path.write_text(GOOD)
     orders, stock = check_manifest(path, lambda _: AnyOptions).migrations
     token = FencingToken(generation=1, ordinal=2, attempt=1)

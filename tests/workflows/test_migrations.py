@@ -15,6 +15,7 @@ from fraisier.workflows.verbs import Verb, VerbRequest
 from tests.providers.by_hand import until
 from tests.support.postgres import PASSWORD, Database
 from tests.workflows.harness import Harness, make_plan
+from tests.workflows.test_placement import placed, regional_worker
 
 DSN = "FRAISIER_TEST_DSN"
 SQL = 'psql "$ORDERS" -q -v ON_ERROR_STOP=1 -c "$0"'
@@ -237,3 +238,12 @@ async def test_no_contract_takes_away_what_a_region_that_stayed_behind_needs(har
     result = await harness.finish(handle)
     assert (result.phase, result.one_way) == (RolloutPhase.SUCCEEDED, "")
     assert orders.records() == {"expand": "done"}
+
+
+async def test_a_region_of_its_own_workers_migrates_there(harness: Harness):
+    plan = placed(make_plan(["a"], ["b"], migrations=[on_host("true", region="b")]), "b")
+    async with regional_worker(harness, "b") as world:
+        result = await harness.finish(await harness.start(plan))
+    assert result.phase is RolloutPhase.SUCCEEDED
+    assert ("b1", "expand") in [effect[:2] for effect in world.effects]
+    assert [effect[1] for effect in harness.world.effects].count("expand") == 0

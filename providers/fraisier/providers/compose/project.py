@@ -103,6 +103,17 @@ class Project:
         there = {member.inspected["Name"].lstrip("/") for member in members}
         return names <= there and all(member.seen().passed for member in members)
 
+    async def drifted(self, names: frozenset[str]) -> tuple[str, ...]:
+        """What was changed by hand since containers of these names were brought up."""
+        members = {member.inspected["Name"].lstrip("/"): member for member in await self.members()}
+        stopped = {
+            name: member.inspected["State"]["Status"]
+            for name, member in members.items()
+            if not member.inspected["State"]["Running"] and not member.did_its_job
+        }
+        gone = [f"its container {name} was removed" for name in sorted(names - members.keys())]
+        return (*gone, *(f"its container {name} is {status}" for name, status in sorted(stopped.items())))
+
     async def comes_up(self, step: str, *, before: Mapping[str, int]) -> None:
         """Wait until every service is healthy by its own check or, where it has none, has stayed up for a while.
 

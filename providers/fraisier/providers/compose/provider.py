@@ -75,6 +75,7 @@ class ComposeProvider(LifecycleProvider):
             since=await self._shelf.since(current),
             kept=tuple(release for release in kept if release != current.release),
             token=token,
+            drift=await self._project(service).drifted(current.containers) if current.release else (),
         )
 
     async def preflight(self, release: Release) -> None:

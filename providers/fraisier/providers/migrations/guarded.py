@@ -24,6 +24,9 @@ GUARD = (sys.executable, "-m", "fraisier.providers.migrations.guard")
 
 LINE_LIMIT = 256 * 1024
 
+END_S = 30.0
+"""How long a guard may take to end its command and that one's sessions, in seconds."""
+
 ERRORS: dict[str, type[ProviderError]] = {
     error.__name__: error for error in (ConnectFailed, DatabaseRefused, StaleToken, TargetBusy)
 }
@@ -50,7 +53,6 @@ async def run_guarded(
         GUARD,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
         env={name: os.environ[name] for name in KEPT if name in os.environ} | dict(environment),
         start_new_session=True,
     )
@@ -61,8 +63,7 @@ async def run_guarded(
         if leave():
             _left.append(process)
         else:
-            process.terminate()
-            await asyncio.to_thread(process.wait)
+            await asyncio.to_thread(_end, process)
         raise
     await asyncio.to_thread(process.wait)
     return _outcome(told.order, last)
@@ -96,6 +97,15 @@ def _send(process: "subprocess.Popen[bytes]", what: bytes) -> None:
     assert process.stdin is not None  # noqa: S101 (a pipe was asked for)
     with suppress(BrokenPipeError), process.stdin as pipe:
         pipe.write(what)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _outcome(order: MigrationOrder, last: Word) -> MigrationResult:
