@@ -14,6 +14,7 @@ missing() {
     has mmdebstrap || echo mmdebstrap
     [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || echo debian-archive-keyring
     has ssh-keygen || echo openssh-client
+    has sshd || echo openssh-server
     has iptables || echo iptables
     has chromium || echo chromium
     has ps || echo procps

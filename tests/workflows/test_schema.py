@@ -21,6 +21,9 @@ regions:
   eu:
     provider: bare_metal
     username: deploy
+    jump: [bastion, {host: b, port: 22}]
+    shared: {folders: [data]}
+    env: {PORT: "80", PASSWORD: {secret: "env:PASSWORD"}}
     targets: [{host: a.example}, {host: b.example, port: 2222}]
     health: {http: "http://127.0.0.1/", status: 200, body: up, headers: {Server: {regex: nginx}}}
     traffic: {haproxy: {sockets: "unix:/run/haproxy.sock", backend: api}}

@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from fraisier.providers.duration import Duration
 
@@ -52,6 +52,13 @@ class SshHop(SshLogin):
     username: str | None = None
 
 
+def _as_mapping(hop: Any) -> Any:
+    return {"host": hop} if isinstance(hop, str) else hop
+
+
+Jump = Annotated[SshHop, BeforeValidator(_as_mapping, json_schema_input_type=str | SshHop)]
+
+
 class SshOptions(SshHop):
     """A host, and the way to it.
 
@@ -61,7 +68,7 @@ class SshOptions(SshHop):
             ``ProxyJump`` of `ssh_config`.
     """
 
-    jump: tuple[SshHop, ...] = ()
+    jump: tuple[Jump, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -78,6 +85,5 @@ def _hop(own: dict[str, Any], hop: Any) -> Any:
     >>> _hop({"username": "deploy"}, "bastion")
     {'username': 'deploy', 'host': 'bastion'}
     """
-    if isinstance(hop, str):
-        hop = {"host": hop}
+    hop = _as_mapping(hop)
     return {**own, **hop} if isinstance(hop, dict) else hop

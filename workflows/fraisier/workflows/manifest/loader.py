@@ -2,7 +2,7 @@
 
 import difflib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
@@ -116,7 +116,8 @@ def problems_of(
         if one["type"] == "too_short" and any(_inside(other["loc"], one["loc"]) for other in errors):
             continue  # counted too short only because what is inside is wrong
         location = below + _in_tree(one["loc"])
-        known = _known(str(location[-1]), model) if one["type"] == "extra_forbidden" else []
+        inner = _model_at(model, _in_tree(one["loc"])) if model else None
+        known = _known(str(location[-1]), inner) if one["type"] == "extra_forbidden" else []
         found.append(Problem(".".join(map(str, location)), in_words(one, known), line_of(tree, location)))
     return found
 
@@ -152,3 +153,17 @@ def _known(key: str, model: type[BaseModel] | None) -> list[str]:
     models = (model,) if model else PARTS
     known = sorted({field.alias or name for part in models for name, field in part.model_fields.items()})
     return known if model else difflib.get_close_matches(key, known, n=1)
+
+
+def _model_at(model: type[BaseModel], location: Location) -> type[BaseModel]:
+    """The model that a place in another one is checked by."""
+    for key in location:
+        field = model.model_fields.get(str(key))
+        model = (_model_in(field.annotation) if field else None) or model
+    return model
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
