@@ -14,6 +14,7 @@ from fraisier.providers.docker import DockerProvider, connection
 from fraisier.providers.errors import CommandUnknown, ConnectFailed
 from fraisier.providers.models import HealthCheck, Release
 from fraisier.providers.testing import QUICK, Rollout
+from tests.providers.ssh_bench import free_port
 from tests.support.own_engine import OwnEngine, own_engine
 from tests.support.registry import Registry, log_in
 from tests.support.relay import Relay, relay
@@ -43,9 +44,12 @@ class Shop:
     def __init__(self, engine: OwnEngine, through: Relay) -> None:
         self.engine, self.through = engine, through
         self.name = f"shop-{secrets.token_hex(4)}"
-        config = {"engine": through.url, "name": "t1", "stop_timeout": "1s", "settle": "200ms", "step_timeout": "20s"}
-        self.provider = DockerProvider(config=config)
+        self.provider = self.new_provider()
         self._ended: dict[int, set[str]] = {}
+
+    def new_provider(self, **more: Any) -> DockerProvider:
+        config = {"engine": self.through.url, "name": "t1", "stop_timeout": "1s", "settle": "200ms", **more}
+        return DockerProvider(config={**config, "step_timeout": "20s"})
 
     def release(self, version: str, image: str = "") -> Release:
         image = image or self.engine.web_image(version)
@@ -80,9 +84,9 @@ class Shop:
         assert len(states) == len(found), [one["Name"] for one in found]
         return states
 
-    def claims(self) -> int:
-        """How many there are."""
-        return sum(one["Config"]["Labels"]["dev.fraisier.kind"] == "claim" for one in self.containers())
+    def kinds(self) -> list[str]:
+        """What they all are."""
+        return [one["Config"]["Labels"]["dev.fraisier.kind"] for one in self.containers()]
 
 
 @pytest.fixture
@@ -122,7 +126,7 @@ async def test_an_engine_that_is_killed(shop: Shop, request_: str, when: Any):
     await asyncio.to_thread(shop.engine.start)
     await shop.attempt(2, 3, release)
     assert shop.versions() == {"1.0.0": "exited", "2.0.0": "running"}
-    assert shop.claims() == 1
+    assert shop.kinds().count("claim") == 1
 
 
 @pytest.mark.parametrize(("request_", "when"), [("create", "after"), ("start", "before"), ("stop", "before")])
@@ -143,7 +147,22 @@ async def test_an_engine_that_hangs(shop: Shop, request_: str, when: Any, monkey
     monkeypatch.undo()
     await shop.attempt(2, 2, release)
     assert shop.versions() == {"1.0.0": "exited", "2.0.0": "running"}
-    assert shop.claims() == 1
+    assert shop.kinds().count("claim") == 1
+
+
+async def test_a_candidate_that_an_engine_died_with_goes_with_the_rollback(shop: Shop):
+    """On a fixed port the release is tried first; what was left of the trial would otherwise run for ever."""
+    shop.provider = shop.new_provider(ports=[f"127.0.0.1:{free_port()}:8080"])
+    old = shop.release("1.0.0")
+    await shop.attempt(1, 1, old)
+    shop.upset("start", "after", shop.engine.kill)
+    with pytest.raises((CommandUnknown, ConnectFailed)):
+        await shop.attempt(2, 1, shop.release("2.0.0"))
+    await asyncio.to_thread(shop.engine.start)
+    assert "candidate" in shop.kinds()
+    await shop.provider.rollback(Rollout(old, generation=3).step("rollback"), old.ref)
+    assert "candidate" not in shop.kinds()
+    assert [one["State"]["Status"] for one in shop.containers()].count("running") == 1
 
 
 async def test_a_hung_engine_holds_up_neither_the_loop_nor_its_threads(shop: Shop):

@@ -1,5 +1,6 @@
 """The ways to an engine: mutual TLS, and a host entered over SSH, both as strict as each other."""
 
+import asyncio
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,6 +105,23 @@ async def test_an_engine_under_another_name_is_refused(guarded: Guarded):
         await guarded.provider(engine=guarded.address.replace("127.0.0.1", "localhost")).connect()
 
 
+async def test_an_engine_that_breaks_the_handshake_off_may_be_tried_again(guarded: Guarded):
+    async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(ConnectFailed, match="no Docker engine answers"):
+            await guarded.provider(engine=f"tcp://127.0.0.1:{port}").connect()
+
+
+async def test_a_key_that_belongs_to_another_certificate_is_refused(guarded: Guarded, tmp_path: Path):
+    mixed = certificates(tmp_path / "mixed", guarded.authority_key, uses=CLIENT)
+    (mixed / "key.pem").write_bytes(new_key())
+    with pytest.raises(AuthenticationFailed, match=r"does not take the certificate in .*mixed"):
+        await guarded.provider(tls_path=str(mixed)).connect()
+
+
 async def test_certificates_that_are_missing_are_named(guarded: Guarded, tmp_path: Path):
     (tmp_path / "ca.pem").write_text("")
     with pytest.raises(AuthenticationFailed, match=r"has no cert\.pem and no key\.pem"):
@@ -181,6 +199,7 @@ async def test_a_lost_connection_to_its_host_is_opened_again(guarded: Guarded, e
     ssh = await provider._engine._route.host.open()
     ssh.abort()
     await ssh.wait_closed()
+    await provider._engine._route.host.open()  # as a health check may do; the socket here is a dead one all the same
     assert await deployed(provider, guarded.release("1.0.0")) == "1.0.0"
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ConfigDict
 
+from fraisier.providers.docker.options import DockerOptions
 from fraisier.providers.hooks import Hook
 from fraisier.workflows.contracts import OnFailure, Plan, ReleasePlan
 from fraisier.workflows.manifest.check import check_manifest
@@ -203,6 +204,26 @@ def test_wrong_traffic_and_hooks_are_named(manifest: Path, added: str, says: str
     with pytest.raises(ManifestInvalid) as caught:
         check_manifest(manifest, lambda _: HostOptions)
     assert f"rollout.yaml:26: regions.eu-west-1.{says}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ('{engine: "unix:///x", log: {drver: local}}', "log.drver: unknown key; did you mean driver?"),
+        ('{engine: "unix:///x", ulimits: {nofile: {sft: 3, hard: 4}}}', "nofile.sft: unknown key; did you mean soft?"),
+        ('{engine: "unix:///x", memmory: 1g}', "memmory: unknown key; did you mean memory?"),
+        ('{engine: "tcp://10.0.0.1:2375"}', "tcp://10.0.0.1:2375 would be spoken to in the clear"),
+        ('{engine: "unix:///x", memory: lots}', "memory: 'lots' is not a size"),
+    ],
+)
+def test_an_engines_options_are_named_with_the_nearest_right_key(manifest: Path, target: str, says: str) -> None:
+    manifest.write_text(
+        GOOD.replace("provider: hosts\n    targets: [{host: e.example}]", f"provider: docker\n    targets: [{target}]")
+    )
+    with pytest.raises(ManifestInvalid) as caught:
+        check_manifest(manifest, lambda provider: DockerOptions if provider == "docker" else HostOptions)
+    assert "rollout.yaml:26: regions.eu-west-1.targets.0" in str(caught.value)
+    assert says in str(caught.value)
 
 
 def test_traffic_and_hooks_stand_in_the_plan(manifest: Path) -> None:

@@ -48,7 +48,7 @@ class ConnectFailed(ProviderError):
 
 
 class HostKeyRejected(ProviderError):
-    """The host's key is unknown or is not the one on file."""
+    """The host's key, or the engine's certificate, is unknown or is not the one on file."""
 
 
 class AuthenticationFailed(ProviderError):

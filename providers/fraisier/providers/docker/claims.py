@@ -24,6 +24,7 @@ from dataclasses import dataclass
 
 from fraisier.providers.docker.containers import (
     ATTEMPT,
+    CANDIDATE_KIND,
     CLAIM_KIND,
     GENERATION,
     KIND,
@@ -86,12 +87,21 @@ async def claim(engine: Engine, step: Step, *, target: str) -> Claims:
     for one in lower:
         if one not in ended and one not in unfinished:
             await engine.remove(one.id)
+    if unfinished:
+        await _remove_candidates(engine, step)
     return Claims(
         own=next(one for one in claims if one.id == own),
         recorded=next((StepResult(changed=one.name.endswith(CHANGED)) for one in ended if _done(one)), None),
         contested=bool(unfinished),
         unsettled=any(token_of(one).generation < step.token.generation for one in unfinished),
     )
+
+
+async def _remove_candidates(engine: Engine, step: Step) -> None:
+    """Remove what older switches that never ended have left of their candidates."""
+    for one in await engine.containers(step.service, CANDIDATE_KIND):
+        if one.generation < step.token.generation:
+            await engine.remove(one.id)
 
 
 async def conclude(engine: Engine, step: Step, found: Claims, result: StepResult) -> StepResult:

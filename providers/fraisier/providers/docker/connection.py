@@ -42,6 +42,9 @@ LOST = (
 )
 """What the library raises when an answer does not come, or breaks off."""
 
+BROKEN_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+"""What is no verdict on a certificate: the other side went away."""
+
 TAIL_BYTES = 4096
 
 
@@ -72,6 +75,7 @@ class EngineConnection:
         self.url = self._route.address
         """The address for programs of this machine; once it is open, an engine over SSH has a socket here."""
         self._api: _Client | None = None
+        self._opening = asyncio.Lock()
 
     @property
     def address(self) -> str:
@@ -91,17 +95,10 @@ class EngineConnection:
             HostKeyRejected: its certificate, or its host's key, is not the one that is trusted.
             AuthenticationFailed: it does not let us in.
         """
-        if self._api is not None and self._route.is_open:
-            return
-        self._forget()
-        self.url, seconds = await self._route.open(), self.options.connect_timeout.total_seconds()
-        try:
-            self._api = await in_thread(partial(self._connect, seconds), seconds + GRACE_S)
-        except (docker.errors.DockerException, OSError, *LOST) as error:
-            raise self._refused(error) or ConnectFailed(
-                f"{self.address}: no Docker engine answers: {str(error) or f'no answer within {seconds:g} s'}",
-                target=self.target,
-            ) from error
+        async with self._opening:
+            if self._api is None or not self._route.is_open:
+                self._forget()
+                await self._open()
 
     async def close(self) -> None:
         """Close the connection."""
@@ -141,6 +138,16 @@ class EngineConnection:
                 exit_status=None,
             ) from error
 
+    async def _open(self) -> None:
+        self.url, seconds = await self._route.open(), self.options.connect_timeout.total_seconds()
+        try:
+            self._api = await in_thread(partial(self._connect, seconds), seconds + GRACE_S)
+        except (docker.errors.DockerException, OSError, *LOST) as error:
+            raise self._refused(error) or ConnectFailed(
+                f"{self.address}: no Docker engine answers: {str(error) or f'no answer within {seconds:g} s'}",
+                target=self.target,
+            ) from error
+
     def _forget(self) -> None:
         api, self._api = self._api, None
         if api is not None:
@@ -152,6 +159,9 @@ class EngineConnection:
         asking = self._client(docker.constants.MINIMUM_DOCKER_API_VERSION, seconds)
         try:
             version = asking.version(api_version=False)["ApiVersion"]
+        except requests.exceptions.ConnectionError:
+            self._route.shake_hands()
+            raise
         finally:
             asking.close()
         return self._client(version, CALL_S)
@@ -178,13 +188,14 @@ class EngineConnection:
         found = _cause(error, ssl.SSLError)
         if isinstance(found, ssl.SSLCertVerificationError):
             return HostKeyRejected(
-                f"{self.address}: its certificate is not one that {self.options.tls_path}/ca.pem vouches for: "
+                f"{self.address}: its certificate is not one that {self._route.certificates}/ca.pem vouches for: "
                 f"{found.verify_message}",
                 target=self.target,
             )
-        if found is not None:
+        if found is not None and not isinstance(found, BROKEN_OFF):
             return AuthenticationFailed(
-                f"{self.address}: it does not take the certificate in {self.options.tls_path}: {found.reason or found}",
+                f"{self.address}: it does not take the certificate in {self._route.certificates}: "
+                f"{found.reason or found}",
                 target=self.target,
             )
         return None

@@ -4,9 +4,11 @@ import asyncio
 import os
 import shutil
 import socket
+import ssl
 import tempfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncssh
 import docker.tls
@@ -38,6 +40,7 @@ class Route:
         self._options = options
         self._target = target
         self._folder: Path | None = None
+        self._through: asyncssh.SSHClientConnection | None = None
         ssh = self.address.startswith("ssh://")
         self.host = HostConnection(options.ssh(self.address), target=target) if ssh else None
 
@@ -52,9 +55,15 @@ class Route:
         return HostNetwork(self.host) if self.host is not None else None
 
     @property
+    def certificates(self) -> Path | None:
+        """The folder with the certificates for a ``tcp://`` engine."""
+        folder = self._options.tls_path or (None if self._options.engine else os.environ.get("DOCKER_CERT_PATH"))
+        return Path(folder).expanduser() if folder else None
+
+    @property
     def is_open(self) -> bool:
         """Whether the way is not known to be lost."""
-        return self.host is None or self.host.is_open
+        return self.host is None or (self._through is not None and not self._through.is_closed())
 
     async def open(self) -> str:
         """The URL for the library, good for as long as the way is not closed.
@@ -66,7 +75,7 @@ class Route:
         """
         if self.host is not None:
             return f"unix://{await self._socket_there(self.host)}"
-        if in_the_clear(self.address, self._certificates()):
+        if in_the_clear(self.address, self.certificates):
             raise AuthenticationFailed(
                 f"{self.address}: would be spoken to in the clear, and whoever may is root there: give tls_path, or "
                 "use ssh://",
@@ -80,7 +89,7 @@ class Route:
         Raises:
             AuthenticationFailed: a certificate is missing.
         """
-        folder = self._certificates()
+        folder = self.certificates
         if folder is None or not self.address.startswith("tcp://"):
             return False
         missing = [name for name in CERTIFICATES if not (folder / name).is_file()]
@@ -104,33 +113,51 @@ class Route:
                 own.settimeout(self._options.connect_timeout.total_seconds())
                 own.connect(path)
 
+    def shake_hands(self) -> None:
+        """See what an engine has against our certificates, where it asks for some.
+
+        By TLS 1.2 it tells in the handshake. By TLS 1.3 it tells later, when we may have run into its closed door.
+
+        Raises:
+            OSError: it does not answer, or (as `ssl.SSLError`) does not agree.
+        """
+        if self.certificates is None or not self.address.startswith("tcp://"):
+            return
+        authority, certificate, key = (self.certificates / name for name in CERTIFICATES)
+        context = ssl.create_default_context(cafile=authority)
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(certificate, key)
+        url, seconds = urlsplit(self.address), self._options.connect_timeout.total_seconds()
+        with (
+            socket.create_connection((url.hostname, url.port), timeout=seconds) as plain,
+            context.wrap_socket(plain, server_hostname=url.hostname),
+        ):
+            return
+
     async def close(self) -> None:
         """Leave the host."""
         if self.host is not None:
             await self.host.close()
-        folder, self._folder = self._folder, None
+        folder, self._folder, self._through = self._folder, None, None
         if folder is not None:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
-    def _certificates(self) -> Path | None:
-        folder = self._options.tls_path or (None if self._options.engine else os.environ.get("DOCKER_CERT_PATH"))
-        return Path(folder).expanduser() if folder else None
-
     async def _socket_there(self, host: HostConnection) -> Path:
         """The host's socket, as a socket of ours that only this user may use."""
+        ssh, there = await host.open(), socket_of(self.address)
+        if self._folder is not None and ssh is self._through:
+            return self._folder / OURS
+        await self._answers(host, there)
         if self._folder is None:
             self._folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="fraisier-"))
         ours = self._folder / OURS
-        if host.is_open and ours.is_socket():
-            return ours
-        ssh = await host.open()
-        there = socket_of(self.address)
-        await self._answers(host, there)
         ours.unlink(missing_ok=True)
         try:
             await ssh.forward_local_path(str(ours), there)
         except (OSError, asyncssh.Error) as error:
+            await self.close()
             raise ConnectFailed(f"{self.address}: {error}", target=self._target) from error
+        self._through = ssh
         return ours
 
     async def _answers(self, host: HostConnection, path: str) -> None:
