@@ -31,8 +31,8 @@ class Figures:
         self.notes.append(line)
 
     def ratio(self, job: str, ours: str, floor: str) -> tuple[float, float, float]:
-        """Ours ÷ the floor: the median over the rounds, the lowest, the highest."""
-        pairs = zip(self.rounds[job][ours], self.rounds[job][floor], strict=True)
+        """Ours ÷ the floor: the median over the rounds, the lowest, the highest; a slow side may have fewer rounds."""
+        pairs = zip(self.rounds[job][ours], self.rounds[job][floor], strict=False)
         ratios = sorted(a / b for a, b in pairs)
         return statistics.median(ratios), ratios[0], ratios[-1]
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import time
@@ -12,19 +11,20 @@ from pathlib import Path
 
 from measuring.fleet import PORT, Fleet
 from measuring.job import Release
-from measuring.running import Measured, WatchedMemory, cpu_of, run
+from measuring.running import Measured, WatchedMemory, cpu_of, environment, run
 from temporalio.client import Client
 
 from fraisier.orchestrator.client import workflow_id
 from fraisier.orchestrator.stack import LocalStack
 from fraisier.orchestrator.stack.local import ANY_PORTS
-from fraisier.orchestrator.stack.members import worker_ready
+from fraisier.workflows.converter import DATA_CONVERTER
 from fraisier.workflows.rollout import RolloutWorkflow
 
 SERVICE = "bench"
 REGION = "here"
 SIDE = "fraisier"
 FRAISIER = [sys.executable, "-m", "fraisier.orchestrator"]
+READY = "worker polls"
 WORKER_WITHIN_S = 30
 
 
@@ -40,19 +40,21 @@ class Ours:
     def __init__(self, stack: LocalStack, folder: Path, fleet: Fleet) -> None:
         self.stack = stack
         self._folder, self._fleet = folder, fleet
-        self._env = {**os.environ, **stack.env(), "FRAISIER_HOME": str(folder / "home")}
+        self._env = {**environment(), **stack.env(), "FRAISIER_HOME": str(folder / "home")}
         self._worker: subprocess.Popen[bytes] | None = None
 
     def renew_worker(self) -> float:
         """End the worker and start another, which knows no connection yet; how long it took to be ready, in seconds."""
         self.end_worker()
         began = time.perf_counter()
-        with (self._folder / "worker.log").open("ab") as log:
+        said = self._folder / "worker.log"
+        with said.open("wb") as log:
             self._worker = subprocess.Popen([*FRAISIER, "worker"], env=self._env, stdout=log, stderr=log)
-        while not asyncio.run(worker_ready(self.stack.addresses)):
-            if time.perf_counter() - began > WORKER_WITHIN_S:
-                sys.exit(f"the worker is not ready:\n{(self._folder / 'worker.log').read_text()[-2000:]}")
-            time.sleep(0.05)
+        # Temporal tells of pollers long after they are gone: only the worker itself knows.
+        while READY not in said.read_text():
+            if time.perf_counter() - began > WORKER_WITHIN_S or self._worker.poll() is not None:
+                sys.exit(f"the worker is not ready:\n{said.read_text()[-2000:]}")
+            time.sleep(0.02)
         return time.perf_counter() - began
 
     def end_worker(self) -> None:
@@ -87,8 +89,6 @@ class Ours:
 
     async def temporal(self) -> Client:
         """A client of the stack's Temporal."""
-        from fraisier.workflows.converter import DATA_CONVERTER  # noqa: PLC0415
-
         return await Client.connect(self._env["TEMPORAL_ADDRESS"], data_converter=DATA_CONVERTER)
 
     @contextlib.contextmanager

@@ -29,7 +29,7 @@ STANDS_S = 90.0
 TELLS = ("health.check_passed", "health.check_failed", "health.check_timeout", "deployment.rolled_back")
 """Events that follow the effect of a target's step."""
 
-LABEL = ContextVar("LABEL", default="")
+LABELS: ContextVar[list[str]] = ContextVar("LABELS", default=[])  # noqa: B039 (never changed in place)
 
 
 class Places(Interceptor):
@@ -41,11 +41,13 @@ class Places(Interceptor):
 
 class _Places(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002
-        label = label_of(activity.info().activity_type, input.args[0])
-        LABEL.set(label)
-        await _stand(f"{label} before")
+        labels = labels_of(activity.info().activity_type, input.args[0])
+        LABELS.set(labels)
+        for label in labels:
+            await _stand(f"{label} before")
         result = await self.next.execute_activity(input)
-        await _stand(f"{label} after")
+        for label in labels:
+            await _stand(f"{label} after")
         return result
 
 
@@ -54,10 +56,17 @@ class LoggedBus(NatsEventBus):
 
     async def publish_event(self, event: Event) -> StoredEvent:
         if event.target is not None and event.event_type in TELLS:
-            await _stand(f"{LABEL.get()} untold")
+            for label in LABELS.get():
+                if len(LABELS.get()) == 1 or label.endswith(f":{event.target}"):
+                    await _stand(f"{label} untold")
         stored = await super().publish_event(event)
         _append("acks", {"id": event.event_id, "stream": stored.stream, "sequence": stored.sequence})
         return stored
+
+
+def labels_of(name: str, order: Any) -> list[str]:
+    """An activity's label; of one that takes a step on several targets, the label of each."""
+    return [label_of(order.kind, one) for one in order.steps] if name == "together" else [label_of(name, order)]
 
 
 def label_of(name: str, order: Any) -> str:

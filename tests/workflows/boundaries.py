@@ -38,6 +38,8 @@ class Passage:
 
     def began(self, name: str, order: Any) -> None:
         """Keep count: a target is exchanged from its activation on, a region runs from the event of its start on."""
+        for one in order.steps if name == "together" else ():
+            self.began(order.kind, one)
         if name == "activate":
             self._count(order.step.region, order.target.name)
         elif name == "publish" and order.step.endswith(".region") and order.event_type == "deployment.started":
@@ -45,6 +47,8 @@ class Passage:
 
     def ended(self, name: str, order: Any) -> None:
         """A target's exchange ends with its health check, a region with the event of its end."""
+        for one in order.steps if name == "together" else ():
+            self.ended(order.kind, one)
         if name == "check_health" and order.step.name != "verify":
             self.running.get(order.step.region, set()).discard(order.target.name)
         elif name == "publish" and order.step.endswith(".region") and order.event_type != "deployment.started":

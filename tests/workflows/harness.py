@@ -237,6 +237,7 @@ async def run_worker(
             targets.undrain,
             targets.run_hook,
             targets.rollback,
+            targets.together,
             targets.prune,
             migrations.preflight_migration,
             migrations.migrate,

@@ -1,9 +1,12 @@
 """Whether the server has an event on its disk before it acknowledges it."""
 
-import httpx
+from typing import TYPE_CHECKING
 
 from fraisier.nats.config import ConnectionConfig
 from fraisier.nats.errors import NotDurable
+
+if TYPE_CHECKING:
+    import httpx
 
 ASK_S = 5.0
 
@@ -21,13 +24,17 @@ async def check_durability(config: ConnectionConfig) -> str:
         return "a power cut may take acknowledged events: NATS_DURABILITY is relaxed"
     if not config.monitoring_urls:
         return "not known whether NATS syncs before it acks: set NATS_MONITORING_URLS, such as http://localhost:8222"
+    import httpx  # noqa: PLC0415 (slow to import, and most processes do not ask)
+
     async with httpx.AsyncClient(timeout=ASK_S, trust_env=False) as web:
         for url in config.monitoring_urls:
             await _check(web, str(url).rstrip("/"))
     return "synced before they are acknowledged"
 
 
-async def _check(web: httpx.AsyncClient, url: str) -> None:
+async def _check(web: "httpx.AsyncClient", url: str) -> None:
+    import httpx  # noqa: PLC0415
+
     try:
         answer = (await web.get(f"{url}/varz")).raise_for_status().json()
         synced = answer.get("jetstream", {}).get("config", {}).get("sync_always", False)

@@ -10,8 +10,6 @@ import time
 from http import HTTPStatus
 from typing import Any
 
-import httpx
-
 from fraisier.nats.config import HandlerConfig
 from fraisier.nats.errors import WebhookRefused
 from fraisier.nats.events import Event
@@ -51,6 +49,8 @@ async def post(event: Event, config: HandlerConfig) -> None:
         WebhookRefused: it was refused, or not taken in three attempts. The message names the host alone, for the
             path of a Slack or Discord webhook is its password.
     """
+    import httpx  # noqa: PLC0415 (slow to import, and most processes post nothing)
+
     try:
         url = httpx.URL(config.webhook_url.get_secret_value() if config.webhook_url else "")
     except httpx.InvalidURL:

@@ -24,8 +24,8 @@ from fraisier.orchestrator.errors import Refused
 from fraisier.orchestrator.listing import RolloutSummary, list_rollouts
 from fraisier.orchestrator.planned import TargetChange, changes, local_release, release_of
 from fraisier.orchestrator.pollers import answered, count_workers
+from fraisier.orchestrator.settings import TASK_QUEUE
 from fraisier.orchestrator.watching import watch
-from fraisier.orchestrator.worker import TASK_QUEUE
 from fraisier.providers.bare_metal.artifact import unpacked_size
 from fraisier.providers.registry import load_provider
 from fraisier.workflows.contracts import Plan, ReleasePlan, RolloutInput, RolloutResult, StoredArtifact

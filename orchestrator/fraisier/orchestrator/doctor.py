@@ -11,7 +11,7 @@ from fraisier.orchestrator.connections import connect_nats, connect_temporal
 from fraisier.orchestrator.errors import Unreachable
 from fraisier.orchestrator.launcher import fraisier_home
 from fraisier.orchestrator.pollers import count_workers
-from fraisier.orchestrator.worker import TASK_QUEUE
+from fraisier.orchestrator.settings import TASK_QUEUE
 
 
 @dataclass(frozen=True)

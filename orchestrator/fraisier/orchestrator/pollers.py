@@ -8,7 +8,7 @@ from temporalio.client import Client, RPCTimeoutOrCancelledError
 from temporalio.service import RPCError, RPCStatusCode
 
 from fraisier.orchestrator.errors import Unreachable
-from fraisier.orchestrator.worker import TASK_QUEUE
+from fraisier.orchestrator.settings import TASK_QUEUE
 from fraisier.workflows.roster import TemporalRoster
 
 R = TypeVar("R")

@@ -17,6 +17,9 @@ _LEADERS = {"NATS_": "NATS_SERVERS", "TEMPORAL_": "TEMPORAL_ADDRESS"}
 
 DEFAULT_ADDRESS = "localhost:7233"
 
+TASK_QUEUE = "fraisier"
+"""Of the central workers."""
+
 
 def adopt_environment() -> None:
     """Fill the environment of this process from ``.env`` and from the running local stack.

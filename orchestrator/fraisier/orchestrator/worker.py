@@ -12,7 +12,7 @@ from fraisier.nats import ArtifactStore, check_durability
 from fraisier.orchestrator.connections import Connections, connections
 from fraisier.orchestrator.errors import Unreachable
 from fraisier.orchestrator.searching import register_search_attributes
-from fraisier.orchestrator.settings import artifact_cache
+from fraisier.orchestrator.settings import TASK_QUEUE, artifact_cache
 from fraisier.orchestrator.stopping import stop_on_signals, stopped_or_lost
 from fraisier.providers.base import Provider
 from fraisier.providers.migrations.migrator import PostgresMigrator
@@ -35,7 +35,6 @@ from fraisier.workflows.sandbox import SANDBOX
 
 logger = logging.getLogger(__name__)
 
-TASK_QUEUE = "fraisier"
 GRACE = timedelta(seconds=20)
 """How long running activities may go on after a stop was asked for; then they are cancelled and run elsewhere."""
 
@@ -85,6 +84,7 @@ def _steps(targets: TargetActivities, migrations: MigrationActivities) -> list[C
         targets.undrain,
         targets.run_hook,
         targets.rollback,
+        targets.together,
         targets.prune,
         migrations.preflight_migration,
         migrations.migrate,

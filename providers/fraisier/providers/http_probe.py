@@ -27,8 +27,7 @@ async def ask(check: HealthCheck, *, version: str, network: httpcore.AsyncNetwor
     headers = [("User-Agent", "fraisier"), ("Connection", "close")]
     try:
         async with (
-            # The system's certificates, so that a company's own authority counts (or SSL_CERT_FILE's).
-            httpcore.AsyncConnectionPool(ssl_context=ssl.create_default_context(), network_backend=network) as pool,
+            httpcore.AsyncConnectionPool(ssl_context=_certificates(check), network_backend=network) as pool,
             pool.stream("GET", check.http or "", headers=headers, extensions=limits) as response,
         ):
             return _judge(check, response, await _start_of(response), version)
@@ -37,6 +36,11 @@ async def ask(check: HealthCheck, *, version: str, network: httpcore.AsyncNetwor
         return Sighting(passed=False, answered=False, detail=f"no answer from {check.http}: {why}")
     except (httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
         return Sighting(passed=False, detail=f"{check.http} does not speak HTTP: {error}")
+
+
+def _certificates(check: HealthCheck) -> ssl.SSLContext | None:
+    """The system's, so that a company's own authority counts (or SSL_CERT_FILE's): 30 ms, spent on HTTPS alone."""
+    return ssl.create_default_context() if (check.http or "").startswith("https:") else None
 
 
 async def _start_of(response: httpcore.Response) -> str:

@@ -17,6 +17,9 @@ from fraisier.workflows.verbs import Verb, VerbRequest
 GLOBAL = "global"
 """The region of events that are the whole rollout's."""
 
+EARLY = "mint-early"
+"""Histories from before it mint a wave's generation after the gate before it."""
+
 VERB_EVENTS = {
     Verb.PAUSE: "deployment.paused",
     Verb.RESUME: "deployment.resumed",
@@ -40,6 +43,7 @@ class Evidence:
         self._order = order
         self._plan = order.plan
         self._wave_starts: dict[int, dict[str, int]] = {}
+        self._early: tuple[str, workflow.ActivityHandle[int]] | None = None
 
     async def announce(self, event_type: str, *, step: str = "rollout", data: dict[str, Any]) -> None:
         """Publish an event of the whole rollout; returns when it is stored."""
@@ -73,8 +77,18 @@ class Evidence:
 
     async def mint(self, note: str) -> int:
         """A fencing generation above every one before it."""
+        early, self._early = self._early, None
+        # One that was minted for something else is below whatever was minted since, and never used.
+        return await (early[1] if early is not None and early[0] == note else self._mint(note))
+
+    def mint_early(self, note: str) -> None:
+        """Begin to mint the generation that will probably be asked for next, while something else is waited for."""
+        if (self._early is None or self._early[0] != note) and workflow.patched(EARLY):
+            self._early = (note, self._mint(note))
+
+    def _mint(self, note: str) -> workflow.ActivityHandle[int]:
         asked = GenerationInput(service=self._plan.service, note=f"{self._order.rollout_id} {note}")
-        return await workflow.execute_activity_method(
+        return workflow.start_activity_method(
             EventActivities.mint_generation, asked, summary=f"generation for {note}", **EVENT
         )
 

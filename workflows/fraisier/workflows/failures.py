@@ -8,6 +8,8 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 from temporalio.exceptions import TimeoutError as TimedOut
 
 from fraisier.providers.errors import ProviderError
+from fraisier.providers.models import HealthResult, StepResult
+from fraisier.workflows.steps import StepOutcome
 
 DEFECT_ATTEMPTS = 5
 """How often an unexpected exception is tried again before it fails the step: a passing cause has passed by then."""
@@ -46,6 +48,25 @@ def mapped_failures() -> Iterator[None]:
         raise ApplicationError(f"{type(error).__name__}: {error}", type=DEFECT, non_retryable=True) from error
 
 
+def outcome_of(error: ApplicationError) -> StepOutcome:
+    """A failure that no retry mends, as one outcome among those of several targets."""
+    return StepOutcome(error=describe(error), error_type=error.type or DEFECT)
+
+
+def of_outcome(outcome: StepOutcome) -> StepResult | HealthResult | None:
+    """What a step did.
+
+    Raises:
+        ApplicationError: it failed.
+        CancelledError: it was asked to end.
+    """
+    if outcome.stopped:
+        raise CancelledError("the step was asked to end")
+    if outcome.error_type:
+        raise ApplicationError(outcome.error, type=outcome.error_type, non_retryable=True)
+    return outcome.health or outcome.result
+
+
 def describe(error: BaseException) -> str:
     """What went wrong, in one line for people, out of Temporal's nested errors.
 
@@ -65,12 +86,12 @@ def was_refused(error: BaseException) -> bool:
     return isinstance(error, ActivityError) and getattr(error.cause, "type", DEFECT) != DEFECT
 
 
-def was_cancelled(error: ActivityError) -> bool:
-    """Whether an activity ended because it was asked to stop."""
-    return isinstance(error.cause, CancelledError)
+def was_cancelled(error: FailureError) -> bool:
+    """Whether a step ended because it was asked to."""
+    return isinstance(error, CancelledError) or isinstance(error.cause, CancelledError)
 
 
-def was_not_taken(error: ActivityError) -> bool:
+def was_not_taken(error: FailureError) -> bool:
     """Whether no worker took an activity from its task queue in time, so that it had no effect."""
     return isinstance(error.cause, TimedOut) and error.cause.type is TimeoutType.SCHEDULE_TO_START
 

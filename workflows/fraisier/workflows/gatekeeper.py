@@ -55,6 +55,7 @@ class Gatekeeper:
 
     async def ask(self, wave: WavePlan, asked: GatePlan) -> GateReport:
         """Ask a gate about a wave and tell its verdict; a pause stops its clock, and it measures anew after it."""
+        self._evidence.mint_early(f"wave {wave.number + 1}")
         left = asked.timeout.total_seconds()
         report = None
         while report is None:

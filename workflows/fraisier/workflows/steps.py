@@ -8,7 +8,7 @@ from pydantic import Field
 
 from fraisier.providers.hooks import Hook
 from fraisier.providers.migrations.models import Migration, Phase
-from fraisier.providers.models import HealthCheck, Model, ReleaseRef, Step, TargetState
+from fraisier.providers.models import HealthCheck, HealthResult, Model, ReleaseRef, Step, StepResult, TargetState
 from fraisier.providers.traffic.models import Traffic
 from fraisier.workflows.contracts import RegionPlan, ReleasePlan, TargetPlan
 from fraisier.workflows.gate_plans import GatePlan
@@ -23,6 +23,39 @@ class StepInput(Model):
     health: HealthCheck | None = None
     traffic: Traffic | None = None
     to: ReleaseRef | None = None
+
+
+class StepsInput(Model):
+    """The same step on several targets, taken together.
+
+    Attributes:
+        kind: the activity that takes it on one: ``stage``, ``activate``, ``check_health``, …
+    """
+
+    kind: str
+    steps: tuple[StepInput, ...]
+
+
+class StepOutcome(Model):
+    """What became of one of them.
+
+    Attributes:
+        result: what it did; likewise `health` of a health check.
+        error: why it failed, for people; likewise `error_type`.
+        stopped: whether it was asked to end before it did.
+    """
+
+    result: StepResult | None = None
+    health: HealthResult | None = None
+    error: str = ""
+    error_type: str = ""
+    stopped: bool = False
+
+
+class StepsReport(Model):
+    """What became of each, in the order in which they were asked for."""
+
+    outcomes: tuple[StepOutcome, ...]
 
 
 class HookInput(Model):

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, FailureError
 
 from fraisier.providers.hooks import Hook
 from fraisier.providers.models import FencingToken, ReleaseRef, Step
@@ -20,7 +20,8 @@ from fraisier.workflows.contracts import (
 from fraisier.workflows.failures import describe, was_cancelled, was_not_taken
 from fraisier.workflows.placement import run_placed
 from fraisier.workflows.policy import Options
-from fraisier.workflows.steps import HookInput, StepInput
+from fraisier.workflows.steps import HookInput, StepInput, StepsInput
+from fraisier.workflows.together import Together
 
 
 class TargetBoard:
@@ -56,6 +57,7 @@ class TargetBoard:
             self._reports |= {report.target: report for report in carried.reports}
             self._ordinal = carried.ordinal
         self._stopping = False
+        self._together = Together(self._run)
 
     @property
     def stopping(self) -> bool:
@@ -119,10 +121,8 @@ class TargetBoard:
         if self._stopping:
             return None
         try:
-            return await self._run(
-                activity, order, summary=f"{order.step.name} {target} → {(order.to or order.release).version}"
-            )
-        except ActivityError as error:
+            return await self._together.take(activity, order)
+        except FailureError as error:
             if self.stopping and (was_cancelled(error) or was_not_taken(error)):
                 self.note(target, outcome=TargetOutcome.STOPPED)
             elif not needed:
@@ -138,12 +138,12 @@ class TargetBoard:
         step = self._next_step(f"hook-{name}", target)
         order = HookInput(step=step, target=target, version=self._release.version, hook=hook)
         try:
-            await self._run(TargetActivities.run_hook, order, summary=f"{name} {target.name}: {hook.run[0]}")
+            await self._run(TargetActivities.run_hook, order, f"{name} {target.name}: {hook.run[0]}")
         except ActivityError as error:
             return describe(error)
         return ""
 
-    async def _run(self, activity: Any, order: StepInput | HookInput, *, summary: str) -> Any:
+    async def _run(self, activity: Any, order: StepInput | StepsInput | HookInput, summary: str) -> Any:
         async def once(options: Options) -> Any:
             handle = workflow.start_activity_method(activity, order, summary=summary, **options)
             self._running[handle] = None

@@ -9,7 +9,7 @@ from fraisier.orchestrator.cli.run import run
 def audit(service: Service, output: Output = "table") -> None:
     """Who started, paused, took back or decided what, when and why, for as long as the stream keeps it.
 
-    Example: [bold]fraisier rollout audit api --output json[/bold]
+    Example: fraisier rollout audit api --output json
     """
     run(_audit(service, output))
 

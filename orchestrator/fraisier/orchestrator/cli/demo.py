@@ -14,7 +14,7 @@ def demo(
 ) -> None:
     """Show the main job on a stack of its own: a rollout, a failing release that goes back, a rollback by signal.
 
-    Example: [bold]fraisier demo --keep[/bold]
+    Example: fraisier demo --keep
     """
     run(_demo(keep=keep))
 

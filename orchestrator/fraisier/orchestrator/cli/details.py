@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def details(service: Service, output: Output = "table") -> None:
     """What every target of a service runs now, and what was changed there by hand, asked of the targets themselves.
 
-    Example: [bold]fraisier details api[/bold]
+    Example: fraisier details api
     """
     run(_details(service, output))
 

@@ -9,7 +9,7 @@ from fraisier.orchestrator.errors import ExitCode
 def doctor() -> None:
     """Look at everything that Fraisier needs, and say what is missing and the way out.
 
-    Example: [bold]fraisier doctor[/bold]
+    Example: fraisier doctor
     """
     run(_doctor())
 

@@ -27,7 +27,7 @@ def tail(
 ) -> None:
     """Print events as they are stored, read back from the streams.
 
-    Example: [bold]fraisier events tail --all --service api --no-follow[/bold]
+    Example: fraisier events tail --all --service api --no-follow
     """
     run(_tail(service, region, rollout, since_start=since_start, follow=follow, raw=raw))
 
@@ -43,7 +43,7 @@ def serve(
     ENABLE_EVENT_LOGGING, ENABLE_WEBHOOK_NOTIFICATIONS (with WEBHOOK_URL) and ENABLE_METRICS_RECORDING switch each.
     A restart goes on where it was.
 
-    Example: [bold]fraisier events serve[/bold]
+    Example: fraisier events serve
     """
     os.environ.setdefault("FRAISIER_LOG_LEVEL", "INFO")
     run(_serve(address, port))
@@ -60,7 +60,7 @@ def install(
     Elsewhere nobody needs it: whoever may make what is missing does so. The consumers of `fraisier events serve` are
     always among them.
 
-    Example: [bold]fraisier events install --durable pager[/bold]
+    Example: fraisier events install --durable pager
     """
     run(_install(durable or []))
 

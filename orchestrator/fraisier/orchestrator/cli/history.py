@@ -9,7 +9,7 @@ from fraisier.orchestrator.cli.run import run
 def history(service: Service, output: Output = "table") -> None:
     """Every rollout of a service and how it ended, newest first, for as long as the stream keeps it.
 
-    Example: [bold]fraisier rollout history api --output json[/bold]
+    Example: fraisier rollout history api --output json
     """
     run(_history(service, output))
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def dead(output: Annotated[Literal["table", "json"], typer.Option(help="How to print.")] = "table") -> None:
     """List the dead letters: events that a handler could not handle, and why.
 
-    Example: [bold]fraisier events dead[/bold]
+    Example: fraisier events dead
     """
     run(_dead(output))
 
@@ -30,7 +30,7 @@ def replay(
 ) -> None:
     """Have dead letters handled again, by the handlers that could not; what fails again is a new letter.
 
-    Example: [bold]fraisier events replay --all[/bold]
+    Example: fraisier events replay --all
     """
     if everything == bool(numbers):
         raise typer.BadParameter("name letters, or say --all")

@@ -29,7 +29,7 @@ def plan(
 
     With --diff it exits with 0 when nothing would change and with 8 when something would.
 
-    Example: [bold]fraisier plan rollout.yaml --diff[/bold]
+    Example: fraisier plan rollout.yaml --diff
     """
     run(_diff(manifest, output) if diff else _plan(manifest, output))
 

@@ -30,7 +30,7 @@ def start(
 ) -> None:
     """Check a manifest, upload its artifacts and start its rollout.
 
-    Example: [bold]fraisier rollout start rollout.yaml[/bold]
+    Example: fraisier rollout start rollout.yaml
     """
     run(_start(manifest, by, watch=watch))
 
@@ -39,7 +39,7 @@ def start(
 def watch(service: Service) -> None:
     """Watch the newest rollout of a service until it ends. ^C leaves it running.
 
-    Example: [bold]fraisier rollout watch api[/bold]
+    Example: fraisier rollout watch api
     """
     run(_watch_only(service))
 
@@ -48,7 +48,7 @@ def watch(service: Service) -> None:
 def status(service: Service, output: Output = "table") -> None:
     """Where the newest rollout of a service is, and what it waits for.
 
-    Example: [bold]fraisier rollout status api --output json[/bold]
+    Example: fraisier rollout status api --output json
     """
     run(_status(service, output))
 

@@ -1,6 +1,5 @@
 """How a command runs: its environment, its log, and its errors as one message and an exit code."""
 
-import asyncio
 import logging
 import os
 import signal
@@ -18,6 +17,8 @@ LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 def run(work: Coroutine[Any, Any, ExitCode | None]) -> NoReturn:
     """Run a command's work and exit with its code; errors that people can act on become one message."""
+    import asyncio  # noqa: PLC0415
+
     from fraisier.orchestrator.settings import adopt_environment  # noqa: PLC0415
 
     try:
@@ -47,6 +48,8 @@ def _log() -> None:
 
 async def _stoppable(work: Coroutine[Any, Any, ExitCode | None]) -> ExitCode | None:
     """Let SIGTERM and a closed terminal end the work as ^C does, so that what it started ends too."""
+    import asyncio  # noqa: PLC0415
+
     task = asyncio.current_task()
     assert task is not None  # noqa: S101
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -14,15 +14,15 @@ def up(
 ) -> None:
     """Start NATS, Temporal with its UI, and a worker on this machine, and leave them running.
 
-    Every later command finds them. Data is kept over [bold]fraisier down[/bold].
+    Every later command finds them. Data is kept over fraisier down.
 
-    Example: [bold]fraisier up[/bold]
+    Example: fraisier up
     """
     run(_up(worker=worker))
 
 
 def down() -> None:
-    """Stop what [bold]fraisier up[/bold] started. Data is kept."""
+    """Stop what fraisier up started. Data is kept."""
     run(_down())
 
 

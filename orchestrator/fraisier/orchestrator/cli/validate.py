@@ -13,7 +13,7 @@ ManifestPath = Annotated[Path, typer.Argument(help="The manifest, such as rollou
 def validate(manifest: ManifestPath) -> None:
     """Check a manifest without touching anything: every problem with its line and the way out.
 
-    Example: [bold]fraisier validate rollout.yaml[/bold]
+    Example: fraisier validate rollout.yaml
     """
     run(_validate(manifest))
 

@@ -32,7 +32,7 @@ Override = Annotated[
 def add_to(app: typer.Typer) -> None:
     """Add a command for each verb."""
     for name, what in VERBS.items():
-        app.command(name, help=f"{what}\n\nExample: [bold]fraisier {name} api --reason 'errors in eu'[/bold]")(
+        app.command(name, help=f"{what}\n\nExample: fraisier {name} api --reason 'errors in eu'")(
             _rollback if name == "rollback" else _command(name)
         )
 

@@ -35,7 +35,7 @@ def worker(
 
     Run as many as you like; a step that a killed one leaves behind is done by another.
 
-    Examples: [bold]fraisier worker[/bold], [bold]fraisier worker --region eu-west-1[/bold]
+    Examples: fraisier worker, fraisier worker --region eu-west-1
     """
     os.environ.setdefault("FRAISIER_LOG_LEVEL", "INFO")
     run(_worker(region))

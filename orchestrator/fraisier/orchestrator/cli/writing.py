@@ -19,7 +19,7 @@ ServiceName = Annotated[str, typer.Option("--service", help="The service's name.
 def init(folder: Folder = Path(), service: ServiceName = "api") -> None:
     """Write rollout.yaml, a manifest to start from, and the schema that editors check it with.
 
-    Example: [bold]fraisier init --service shop[/bold]
+    Example: fraisier init --service shop
     """
     run(_init(folder, service))
 
@@ -27,7 +27,7 @@ def init(folder: Folder = Path(), service: ServiceName = "api") -> None:
 def schema() -> None:
     """Print the manifest's JSON Schema, with the options of every provider that is installed here.
 
-    Example: [bold]fraisier schema > rollout.schema.json[/bold]
+    Example: fraisier schema > rollout.schema.json
     """
     run(_schema())
 

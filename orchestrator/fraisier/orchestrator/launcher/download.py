@@ -3,8 +3,6 @@
 import asyncio
 from pathlib import Path
 
-from temporalio.testing import WorkflowEnvironment
-
 from fraisier.orchestrator.launcher.errors import WayFailed
 from fraisier.orchestrator.launcher.versions import Program
 
@@ -21,6 +19,8 @@ async def download(program: Program, folder: Path) -> Path:
     Raises:
         WayFailed: the download was refused, or what came does not run.
     """
+    from temporalio.testing import WorkflowEnvironment  # noqa: PLC0415 (slow to import, and needed once a machine)
+
     try:
         environment = await asyncio.wait_for(
             WorkflowEnvironment.start_local(

@@ -4,12 +4,12 @@ import asyncio
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import asyncssh
 import httpcore
 
+from fraisier.providers.bare_metal.commands import NOTHING, Completed, Stdin
 from fraisier.providers.bare_metal.login import KEEPALIVE_S, enter, said
 from fraisier.providers.errors import CommandUnknown, ConnectFailed
 from fraisier.providers.local_command import Heard
@@ -20,38 +20,6 @@ OUTPUT_LIMIT = 1024 * 1024
 """How much of a command's output is kept, in bytes: its beginning on stdout."""
 TAIL_LIMIT = 4096
 """How much of its error output is kept, in bytes: its end."""
-
-
-@dataclass(frozen=True)
-class Completed:
-    """A command that ended, whatever its status.
-
-    Attributes:
-        output: the start of what it wrote to stdout.
-        tail: the end of what it wrote to stderr.
-    """
-
-    exit_status: int
-    output: str
-    tail: str
-
-
-@dataclass(frozen=True)
-class Stdin:
-    """What a command reads.
-
-    Attributes:
-        opening: the beginning.
-        payload: a file that goes on from there, sent once the command has printed `cue`.
-        cue: the line that asks for the payload.
-    """
-
-    opening: bytes = b""
-    payload: Path | None = None
-    cue: bytes = b""
-
-
-NOTHING = Stdin()
 
 
 class HostConnection:

@@ -2,15 +2,15 @@
 
 import asyncio
 import logging
+import shlex
 import time
 from functools import partial
 from typing import Any, NoReturn
 
 from fraisier.providers.bare_metal import script
 from fraisier.providers.bare_metal.artifact import check_artifact
-from fraisier.providers.bare_metal.connection import NOTHING, Completed, HostConnection, Stdin, quoted
+from fraisier.providers.bare_metal.commands import NOTHING, Completed, Stdin
 from fraisier.providers.bare_metal.options import BareMetalOptions
-from fraisier.providers.bare_metal.probes import probe_of
 from fraisier.providers.errors import (
     ArtifactRejected,
     CommandFailed,
@@ -67,6 +67,9 @@ class BareMetalProvider(LifecycleProvider):
     def __init__(self, config: dict[str, Any], *, event_bus: Any = None, region: str = "default") -> None:
         super().__init__(event_bus=event_bus, region=region)
         self._options = BareMetalOptions.model_validate(config)
+        # What talks SSH is slow to import, and whoever checks a manifest only wants the options.
+        from fraisier.providers.bare_metal.connection import HostConnection  # noqa: PLC0415
+
         self._connection = HostConnection(self._options, target=self.target)
 
     @property
@@ -127,6 +130,8 @@ class BareMetalProvider(LifecycleProvider):
 
     async def check_health(self, step: Step, release: ReleaseRef, check: HealthCheck) -> HealthResult:
         """Probe as seen from the host itself."""
+        from fraisier.providers.bare_metal.probes import probe_of  # noqa: PLC0415
+
         probe = probe_of(
             self._connection, check, version=release.version, systemctl=partial(script.systemctl, self._options)
         )
@@ -142,7 +147,7 @@ class BareMetalProvider(LifecycleProvider):
         """Run a command in the service's folder; a lost connection neither ends nor doubles it."""
         arguments = [
             *script.act("hook", self._options, step, None),
-            f"hook={quoted(argv)}",
+            f"hook={shlex.join(argv)}",
             f"time_limit={max(1, round(timeout_s))}",
         ]
         patience = self._options.step_timeout.total_seconds()
@@ -213,7 +218,7 @@ class BareMetalProvider(LifecycleProvider):
             message,
             target=self.target,
             step=verb,
-            command=quoted(arguments),
+            command=shlex.join(arguments),
             exit_status=done.exit_status,
             tail=done.tail,
         )
@@ -231,7 +236,7 @@ class BareMetalProvider(LifecycleProvider):
     async def _last_lines(self, service: str) -> str:
         argv = script.last_lines(self._options, service, LOG_LINES)
         try:
-            done = await self._connection.run(quoted(argv), name=argv[0], timeout_s=LOG_TIMEOUT_S)
+            done = await self._connection.run(shlex.join(argv), name=argv[0], timeout_s=LOG_TIMEOUT_S)
         except (ConnectFailed, CommandUnknown):
             return ""  # the verdict stands without them, and must not be lost for their sake
         return done.output.strip()[-4096:] if done.exit_status == 0 else ""

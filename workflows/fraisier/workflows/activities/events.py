@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from contextlib import suppress
 
 from temporalio import activity
 
@@ -14,6 +13,9 @@ from fraisier.workflows.steps import EventInput, GateInput, GateReport, Generati
 
 REREAD_S = 1.0
 """How long a gate goes without reading the stream, whatever the hints say."""
+
+HINTED_S = 0.005
+"""How soon it reads again after a hint, which comes before the event is on the server's disk; then at longer pauses."""
 
 
 class EventActivities:
@@ -61,7 +63,7 @@ class EventActivities:
     async def _decide(self, asked: GateInput) -> GateReport:
         deadline = time.monotonic() + asked.seconds_left
         which = {"event_type": asked.gate.event, "rollout_id": asked.rollout_id, "service": asked.service}
-        gate = EventGate(asked)
+        gate, pause = EventGate(asked), REREAD_S
         async with self._log.hints(**which) as hint:
             while True:
                 hint.clear()
@@ -75,9 +77,13 @@ class EventActivities:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return gate.expired()
-                await _woken(hint, min(left, REREAD_S))
+                hinted = await _woken(hint, min(left, pause))
+                pause = HINTED_S if hinted else min(2 * pause, REREAD_S)
 
 
-async def _woken(hint: Hint, seconds: float) -> None:
-    with suppress(asyncio.TimeoutError):
+async def _woken(hint: Hint, seconds: float) -> bool:
+    try:
         await asyncio.wait_for(hint.wait(), seconds)
+    except asyncio.TimeoutError:
+        return False
+    return True

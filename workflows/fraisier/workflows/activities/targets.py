@@ -11,6 +11,7 @@ from fraisier.providers.errors import CommandFailed, ProviderError
 from fraisier.providers.local_command import Heard, run_here
 from fraisier.providers.models import HealthResult, Release, Step, StepResult, TargetState
 from fraisier.workflows.activities.heartbeat import heartbeating
+from fraisier.workflows.activities.together import take_together
 from fraisier.workflows.contracts import RegionPlan, ReleasePlan, TargetPlan
 from fraisier.workflows.failures import mapped_failures
 from fraisier.workflows.policy import UNREACHABLE_AFTER_S
@@ -24,6 +25,8 @@ from fraisier.workflows.steps import (
     PruneInput,
     RegionLook,
     StepInput,
+    StepsInput,
+    StepsReport,
 )
 
 R = TypeVar("R")
@@ -48,6 +51,14 @@ class TargetActivities:
     def __init__(self, pool: TargetPool, artifacts: ArtifactSource) -> None:
         self._pool = pool
         self._artifacts = artifacts
+        self._steps: dict[str, Callable[[StepInput], Awaitable[StepResult | HealthResult]]] = {
+            "stage": self._stage,
+            "activate": self._activate,
+            "check_health": self._check_health,
+            "drain": self._drain,
+            "undrain": self._undrain,
+            "rollback": self._rollback,
+        }
 
     @activity.defn
     async def preflight(self, asked: PreflightInput) -> PreflightReport:
@@ -70,37 +81,31 @@ class TargetActivities:
     async def stage(self, asked: StepInput) -> StepResult:
         """Bring the release to the target; nothing that runs changes."""
         async with heartbeating():
-            release = await self._release(asked.release)
-            return await self._step(asked, lambda provider, step: provider.stage(step, release))
+            return await self._stage(asked)
 
     @activity.defn
     async def activate(self, asked: StepInput) -> StepResult:
         """Make the staged release the one that runs."""
         async with heartbeating():
-            release = await self._release(asked.release, fetch=False)
-            return await self._step(asked, lambda provider, step: provider.activate(step, release))
+            return await self._activate(asked)
 
     @activity.defn
     async def check_health(self, asked: StepInput) -> HealthResult:
         """Probe until the target is healthy or its deadline is over."""
-        check = _given(asked.health)
         async with heartbeating():
-            ref = asked.to or asked.release.ref
-            return await self._step(asked, lambda provider, step: provider.check_health(step, ref, check))
+            return await self._check_health(asked)
 
     @activity.defn
     async def drain(self, asked: StepInput) -> StepResult:
         """Take the target out of traffic."""
-        traffic = _given(asked.traffic)
         async with heartbeating():
-            return await self._step(asked, lambda provider, step: provider.drain(step, traffic))
+            return await self._drain(asked)
 
     @activity.defn
     async def undrain(self, asked: StepInput) -> StepResult:
         """Put the target back into traffic."""
-        traffic = _given(asked.traffic)
         async with heartbeating():
-            return await self._step(asked, lambda provider, step: provider.undrain(step, traffic))
+            return await self._undrain(asked)
 
     @activity.defn
     async def run_hook(self, asked: HookInput) -> HookReport:
@@ -127,7 +132,13 @@ class TargetActivities:
     async def rollback(self, asked: StepInput) -> StepResult:
         """Return the target to what it ran before."""
         async with heartbeating():
-            return await self._step(asked, lambda provider, step: provider.rollback(step, asked.to))
+            return await self._rollback(asked)
+
+    @activity.defn
+    async def together(self, asked: StepsInput) -> StepsReport:
+        """Take the same step on several targets at once; one that fails fails no other."""
+        step = self._steps[asked.kind]
+        return StepsReport(outcomes=await take_together(step(one) for one in asked.steps))
 
     @activity.defn
     async def prune(self, asked: PruneInput) -> None:
@@ -143,6 +154,29 @@ class TargetActivities:
 
         async with heartbeating():
             await asyncio.gather(*(one(step) for step in asked.steps))
+
+    async def _stage(self, asked: StepInput) -> StepResult:
+        release = await self._release(asked.release)
+        return await self._step(asked, lambda provider, step: provider.stage(step, release))
+
+    async def _activate(self, asked: StepInput) -> StepResult:
+        release = await self._release(asked.release, fetch=False)
+        return await self._step(asked, lambda provider, step: provider.activate(step, release))
+
+    async def _check_health(self, asked: StepInput) -> HealthResult:
+        check, ref = _given(asked.health), asked.to or asked.release.ref
+        return await self._step(asked, lambda provider, step: provider.check_health(step, ref, check))
+
+    async def _drain(self, asked: StepInput) -> StepResult:
+        traffic = _given(asked.traffic)
+        return await self._step(asked, lambda provider, step: provider.drain(step, traffic))
+
+    async def _undrain(self, asked: StepInput) -> StepResult:
+        traffic = _given(asked.traffic)
+        return await self._step(asked, lambda provider, step: provider.undrain(step, traffic))
+
+    async def _rollback(self, asked: StepInput) -> StepResult:
+        return await self._step(asked, lambda provider, step: provider.rollback(step, asked.to))
 
     async def _ask(
         self, region: RegionPlan, question: Callable[[Provider], Awaitable[TargetState]], *, patience: float

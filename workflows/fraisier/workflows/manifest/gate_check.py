@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 
 from fraisier.providers.duration import format_duration
 from fraisier.workflows.gate_plans import Aggregate
-from fraisier.workflows.gates.conditions import problem_with
 from fraisier.workflows.gates.samples import DEFAULT_CONDITIONS, SAMPLES
 from fraisier.workflows.manifest.errors import Problem
 from fraisier.workflows.manifest.gate_parts import KINDS, GatePart
@@ -94,6 +93,8 @@ def _approval(gate: GatePart, here: str) -> Iterator[Problem]:
 
 
 def _conditions(gate: GatePart, here: str) -> Iterator[Problem]:
+    from fraisier.workflows.gates.conditions import problem_with  # noqa: PLC0415 (slow to import, and seldom needed)
+
     if gate.pass_if and (gate.below is not None or gate.above is not None):
         yield Problem(f"{here}.pass_if", "says what below or above says; give one of them")
     elif not gate.passes and gate.kind not in DEFAULT_CONDITIONS:
