@@ -25,9 +25,10 @@ async def ssh_bench(tmp_path: Path) -> AsyncIterator[SshBench]:
 def engine_with_images(docker_engine: Engine) -> Iterator[Engine]:
     """The engine; the images that tests build there go with the session."""
     yield docker_engine
-    images = docker_engine.run("images", "--quiet", TAG).split()
-    if images:
-        docker_engine.run("rmi", "--force", *dict.fromkeys(images))
+    # By their names: their IDs are those of others that were built alike.
+    names = docker_engine.run("images", "--format", "{{.Repository}}:{{.Tag}}", TAG).split()
+    if names:
+        docker_engine.run("rmi", "--force", *names)
 
 
 @pytest.fixture

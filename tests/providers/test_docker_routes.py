@@ -10,6 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from fraisier.orchestrator.demo.ssh_host import make_key
+from fraisier.providers.base import Provider
+from fraisier.providers.compose import ComposeProvider
 from fraisier.providers.docker import DockerOptions, DockerProvider
 from fraisier.providers.docker.probes import outside
 from fraisier.providers.errors import AuthenticationFailed, ConnectFailed, HostKeyRejected
@@ -65,7 +67,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         yield Guarded(engine, address, client, key)
 
 
-async def deployed(provider: DockerProvider, release: Release) -> str:
+async def deployed(provider: Provider, release: Release) -> str:
     """Roll a release out and back to nothing; what the engine said runs in between."""
     rollout = Rollout(release, generation=1, rollout_id=secrets.token_hex(4))
     await provider.connect()
@@ -191,6 +193,19 @@ async def test_an_engine_over_ssh(guarded: Guarded, engine_host: EngineHost):
     assert folder.stat().st_mode & 0o077 == 0
     await provider.disconnect()
     assert not folder.exists()
+
+
+@pytest.mark.usefixtures("compose_plugin")
+@pytest.mark.parametrize("way", ["ssh", "tls"])
+async def test_a_compose_project_goes_the_same_ways(guarded: Guarded, engine_host: EngineHost, way: str):
+    login = {"key_path": str(engine_host.key), "known_hosts": str(engine_host.known_hosts)}
+    ssh = {"engine": f"{engine_host.address}{engine_host.socket}", **login}
+    tls = {"engine": guarded.address, "tls_path": str(guarded.folder)}
+    compose = {"services": {"web": {"image": "${RELEASE_IMAGE}"}}}
+    provider = ComposeProvider(
+        config={**(ssh if way == "ssh" else tls), "compose": compose, "stop_timeout": "1s", "settle": "300ms"}
+    )
+    assert await deployed(provider, guarded.release("1.0.0")) == "1.0.0"
 
 
 async def test_a_lost_connection_to_its_host_is_opened_again(guarded: Guarded, engine_host: EngineHost):
