@@ -178,7 +178,7 @@ async def test_a_hung_engine_holds_up_neither_the_loop_nor_its_threads(shop: Sho
         shop.engine.wake()
     ended = await asyncio.gather(*calls, return_exceptions=True)
     assert {type(one) for one in ended} == {CommandUnknown}
-    assert ticks > 10
+    assert ticks > 2  # a loop that is held up comes round once
     while any(one.name == "docker call" for one in threading.enumerate()):  # noqa: ASYNC110 (threads tell nobody)
         await asyncio.sleep(0.05)
 

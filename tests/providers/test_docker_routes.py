@@ -84,7 +84,10 @@ async def deployed(provider: Provider, release: Release) -> str:
         await provider.disconnect()
 
 
-async def test_mutual_tls(guarded: Guarded):
+async def test_mutual_tls(guarded: Guarded, monkeypatch: pytest.MonkeyPatch):
+    """With the engine's own authority and straight to it, whatever the worker's environment says of the web."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(guarded.folder / "cert.pem"))
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_port()}")
     assert await deployed(guarded.provider(), guarded.release("1.0.0")) == "1.0.0"
 
 
