@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from fraisier.providers.docker import DockerOptions
+from fraisier.providers.docker.containers import _published
 from fraisier.providers.errors import PreflightFailed
 from fraisier.providers.testing import Rollout
 from tests.providers.docker_bench import DockerBench
@@ -15,10 +16,10 @@ from tests.providers.ssh_bench import free_port
 
 pytestmark = pytest.mark.docker
 
-PORT = free_port()
+PORT, OTHER_PORT = free_port(), free_port()
 GIVEN: dict[str, Any] = {
     "command": ["python3", "/api"],
-    "ports": [f"127.0.0.1:{PORT}:8080", f"{free_port()}:9090/udp"],
+    "ports": [f"127.0.0.1:{PORT}:8080", f"{free_port()}:9090/udp", f"127.0.0.1:{OTHER_PORT}:8080"],
     "volumes": ["/etc:/host:ro"],
     "tmpfs": ["/tmp", "/scratch:size=16m,mode=1777"],
     "hostname": "api.internal",
@@ -46,7 +47,9 @@ def reported(container: dict[str, Any]) -> dict[str, Any]:
     return {
         "command": config["Cmd"],
         "ports": sorted(
-            f"{one['HostIp']}:{one['HostPort']}:{inside}" for inside, (one,) in host["PortBindings"].items()
+            f"{one['HostIp']}:{one['HostPort']}:{inside}"
+            for inside, bound in host["PortBindings"].items()
+            for one in bound
         ),
         "volumes": host["Binds"],
         "tmpfs": host["Tmpfs"],
@@ -71,7 +74,13 @@ def reported(container: dict[str, Any]) -> dict[str, Any]:
 def wanted(networks: list[str]) -> dict[str, Any]:
     return {
         "command": GIVEN["command"],
-        "ports": sorted([f"127.0.0.1:{PORT}:8080/tcp", f":{GIVEN['ports'][1].replace('/udp', '')}/udp"]),
+        "ports": sorted(
+            [
+                f"127.0.0.1:{PORT}:8080/tcp",
+                f"127.0.0.1:{OTHER_PORT}:8080/tcp",
+                f":{GIVEN['ports'][1].replace('/udp', '')}/udp",
+            ]
+        ),
         "volumes": ["/etc:/host:ro"],
         "tmpfs": {"/tmp": "", "/scratch": "size=16m,mode=1777"},
         "hostname": "api.internal",
@@ -122,6 +131,13 @@ async def test_the_engine_reports_what_the_manifest_says(docker_bench: DockerBen
     assert reported(again) == wanted(networks)
     await first.disconnect()
     await plain.disconnect()
+
+
+def test_an_ipv6_address_is_given_to_the_engine_without_its_brackets():
+    assert _published(DockerOptions(ports=["[::1]:80:8080"]).ports[0]) == (
+        "8080/tcp",
+        {"HostIp": "::1", "HostPort": "80"},
+    )
 
 
 async def test_on_the_hosts_network_the_old_one_goes_first(docker_bench: DockerBench):

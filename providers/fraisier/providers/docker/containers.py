@@ -84,14 +84,16 @@ def configuration(
     options: DockerOptions, step: Step, release: Release, *, image_id: str, environment: dict[str, str]
 ) -> dict[str, Any]:
     """The engine's configuration of the release's container; `environment` holds what secrets stand for."""
-    published = [_published(port) for port in options.ports]
+    bindings: dict[str, list[dict[str, str]]] = {}
+    for inside, outside in map(_published, options.ports):
+        bindings.setdefault(inside, []).append(outside)
     config: dict[str, Any] = {
         "Image": image_id,
         "Env": [f"{name}={value}" for name, value in sorted(environment.items())],
         "Labels": {**options.labels, **release_labels(step, release)},
-        "ExposedPorts": {inside: {} for inside, _ in published},
+        "ExposedPorts": {inside: {} for inside in bindings},
         "StopTimeout": max(1, round(options.stop_timeout.total_seconds())),
-        "HostConfig": {**_host(options), "PortBindings": {inside: [outside] for inside, outside in published}},
+        "HostConfig": {**_host(options), "PortBindings": bindings},
     }
     given = {
         "Cmd": list(options.command) if options.command is not None else None,
@@ -181,7 +183,12 @@ def started_at(inspected: dict[str, Any]) -> datetime:
 
 
 def _published(port: str) -> tuple[str, dict[str, str]]:
+    """The port inside, and where it is published.
+
+    >>> _published("[::1]:80:8080")
+    ('8080/tcp', {'HostIp': '::1', 'HostPort': '80'})
+    """
     port, _, protocol = port.partition("/")
     outside, _, inside = port.rpartition(":")
     address, _, host_port = outside.rpartition(":")
-    return f"{inside}/{protocol or 'tcp'}", {"HostIp": address, "HostPort": host_port}
+    return f"{inside}/{protocol or 'tcp'}", {"HostIp": address.strip("[]"), "HostPort": host_port}

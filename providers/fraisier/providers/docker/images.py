@@ -20,7 +20,15 @@ INDEX = "manifest.json"
 INDEX_LIMIT = 4 * 1024 * 1024
 CONFIG = re.compile(r"^(?:blobs/sha256/)?([0-9a-f]{64})(?:\.json)?$")
 
-LOCKED = ("unauthorized", "no basic auth credentials", "authentication required", "denied", "incorrect username")
+LOCKED = (
+    "unauthorized",
+    "no basic auth credentials",
+    "authentication required",
+    "access denied",
+    "access to the resource is denied",
+    "forbidden",
+    "incorrect username",
+)
 AWAY = (
     "connection refused",
     "connection reset",

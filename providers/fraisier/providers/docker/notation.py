@@ -33,7 +33,7 @@ def parse_size(value: Any) -> int:
 
 
 def _in_range(port: str) -> str:
-    numbers = [int(one) for one in port.partition("/")[0].split(":") if one.isdigit()]
+    numbers = [int(one) for one in port.rpartition("]")[2].partition("/")[0].split(":") if one.isdigit()]
     if any(not 1 <= one <= LARGEST_PORT for one in numbers):
         raise ValueError(f"{port} has a port that is none: they go from 1 to {LARGEST_PORT}")
     return port
@@ -84,7 +84,9 @@ class Log(Model):
 
 
 Port = Annotated[
-    str, Field(pattern=r"^((\d{1,3}(\.\d{1,3}){3}:)?\d{1,5}:)?\d{1,5}(/(tcp|udp))?$"), AfterValidator(_in_range)
+    str,
+    Field(pattern=r"^(((\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:]+\]):)?\d{1,5}:)?\d{1,5}(/(tcp|udp))?$"),
+    AfterValidator(_in_range),
 ]
 """``[[address:]host port:]container port[/udp]``."""
 
