@@ -38,14 +38,30 @@ receive_artifact() {
 
 # The worker has looked into the artifact by now. A host believes nobody.
 unpack() {
-  outside=$(tar -t -z -f "$box/artifact" | grep -E '^/|(^|/)\.\.(/|$)' | head -n 1) || :
-  [ -z "$outside" ] || refuse 65 "the artifact would be unpacked outside of its folder: $outside"
+  nl='
+'
+  entries=$nl$(tar -t -z -f "$box/artifact")$nl
+  case $entries in
+    *"$nl/"* | *"$nl../"* | */../* | *"/..$nl"* | *"$nl..$nl"*) refuse_outside ;;
+  esac
   tar -x -z -o -f "$box/artifact" -C "$box/tree"
   rm "$box/artifact"
-  unsafe=$(cd "$box/tree" && { find . \( ! -type f ! -type d ! -type l \) -o -type f \( -perm -4000 -o -perm -2000 \)
-    links_that_leave; } | head -n 1)
-  [ -z "$unsafe" ] || refuse 65 "the artifact holds a device, a set-id program, or a link that leaves it: $unsafe"
+  if [ -n "$(cd "$box/tree" && neither_file_nor_folder -o -type l)" ]; then refuse_unsafe; fi
   chmod -R u+rwX,go-w "$box/tree"
+}
+
+refuse_outside() {
+  outside=$(printf '%s' "$entries" | grep -E '^/|(^|/)\.\.(/|$)' | head -n 1)
+  refuse 65 "the artifact would be unpacked outside of its folder: $outside"
+}
+
+neither_file_nor_folder() {
+  find . \( ! -type f ! -type d ! -type l \) -o -type f \( -perm -4000 -o -perm -2000 \) "$@"
+}
+
+refuse_unsafe() {
+  unsafe=$(cd "$box/tree" && { neither_file_nor_folder && links_that_leave; } | head -n 1)
+  [ -z "$unsafe" ] || refuse 65 "the artifact holds a device, a set-id program, or a link that leaves it: $unsafe"
 }
 
 # Of the links below this folder those that lead out of it, by what is there, and by their words where nothing is.
@@ -82,6 +98,9 @@ stays() (
 
 # configure TREE: links to what releases share, and the environment.
 configure() {
+  if [ -z "$shared_folders$shared_files$environment" ] && [ ! -L "$1/fraisier.env" ] && [ ! -e "$1/fraisier.env" ]; then
+    return
+  fi
   tree=$(cd -P "$1" && pwd -P)
   printf '%s\n' "$shared_folders" | while IFS= read -r path; do
     [ -n "$path" ] || continue
