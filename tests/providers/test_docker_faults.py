@@ -113,6 +113,11 @@ async def test_a_release_that_dies_never_takes_the_place(docker_bench: DockerBen
         await activate(provider, docker_bench, 2, docker_bench.release("2.0.0", dies=True))
     assert failed.value.exit_status == 7 or "the engine started it again" in str(failed.value)
     assert (await docker_bench.serving(), await docker_bench.instance()) == ("1.0.0", before)
+    # Nothing of it is left, so that taking it back has nothing to do.
+    old = docker_bench.release("1.0.0").ref
+    assert (await provider.inspect(docker_bench.service)).release == old
+    assert not (await provider.rollback(Rollout(docker_bench, generation=3).step("rollback"), old)).changed
+    assert (await docker_bench.serving(), await docker_bench.instance()) == ("1.0.0", before)
     await provider.disconnect()
 
 
@@ -145,6 +150,8 @@ async def test_a_log_that_cannot_be_read_hides_no_failure(docker_bench: DockerBe
     provider = await connected(docker_bench, log={"driver": "none"}, restart="no")
     with pytest.raises(CommandFailed, match=r"ended with status 7; its last lines:\n\(its log cannot be read: "):
         await activate(provider, docker_bench, 1, docker_bench.release("1.0.0", dies=True))
+    state = await provider.inspect(docker_bench.service)  # nothing runs, and nobody has changed that by hand
+    assert (state.release, state.drift) == (None, ())
     await provider.disconnect()
 
 

@@ -176,7 +176,7 @@ def _written(token: FencingToken) -> str:
 def drifted(started: Sequence[Container], claims: Sequence[Container]) -> tuple[str, ...]:
     """What is no longer as the last rollout left it, out of the service's containers and claims."""
     current = next((one for one in started if not one.had_its_turn), None)
-    switches = [one for one in claims if one.labels[STEP] in SWITCHES and _ended(one)]
+    switches = [one for one in claims if one.labels[STEP] in SWITCHES and _done(one)]
     last = max(switches, key=lambda one: token_of(one).order, default=None)
     found = []
     if current is None and last is not None and last.labels[STEP] == "activate":

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fraisier.providers.docker.claims import Claims, claim, conclude, drifted, highest
+from fraisier.providers.docker.claims import Claims, claim, conclude, drifted, highest, put_back
 from fraisier.providers.docker.containers import (
     CLAIM_KIND,
     RELEASE_KIND,
@@ -169,8 +169,7 @@ class DockerProvider(LifecycleProvider):
                     f"{self.target}: {release.version} is not staged here", target=self.target, step=step.name
                 )
             new = await self._again(step, current)
-        await self._place.switch(step, new, prove=True)
-        return StepResult(changed=True)
+        return await self._switch(step, new, found, prove=True)
 
     async def _return_to(self, step: Step, to: ReleaseRef, found: Claims) -> StepResult:
         if self._settled(await self._place.current(step.service), to, found):
@@ -183,7 +182,17 @@ class DockerProvider(LifecycleProvider):
                     f"{self.target}: {to.version} is not kept here any more", target=self.target, step=step.name
                 )
             new = await self._again(step, kept[0])
-        await self._place.switch(step, new, prove=False)
+        return await self._switch(step, new, found, prove=False)
+
+    async def _switch(self, step: Step, new: str, found: Claims, *, prove: bool) -> StepResult:
+        """Put a container in place; of one that broke down nothing is left, and what ran before runs."""
+        try:
+            await self._place.switch(step, new, prove=prove)
+        except CommandFailed as failed:
+            if not failed.retryable:
+                await self._engine.remove(new)
+                await put_back(self._engine, found)
+            raise
         return StepResult(changed=True)
 
     async def _prune(self, service: str) -> StepResult:
