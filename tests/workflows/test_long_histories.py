@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -9,9 +10,14 @@ from temporalio.client import Client, WorkflowExecution
 
 from fraisier.nats import NatsClient, NatsEventBus
 from fraisier.workflows import policy
-from fraisier.workflows.contracts import RolloutPhase
+from fraisier.workflows.contracts import RolloutInput, RolloutPhase
+from fraisier.workflows.controls import Controls
 from fraisier.workflows.converter import DATA_CONVERTER
+from fraisier.workflows.evidence import Evidence
+from fraisier.workflows.gatekeeper import Gatekeeper
 from fraisier.workflows.rollout import RolloutWorkflow
+from fraisier.workflows.rollout_state import RolloutState
+from fraisier.workflows.verbs import Verb, VerbRequest
 from tests.support.simulated import World
 from tests.support.temporal import LONG
 from tests.workflows.harness import Harness, make_plan, run_worker
@@ -68,3 +74,64 @@ async def test_a_region_of_many_targets_goes_on_in_new_runs_and_so_does_its_roll
     region = region_id(handle, result.rollout_id, "a")
     assert len(await runs(harness, region)) > 2
     assert len(await runs(harness, f"{region}:rollback")) > 1
+
+
+MADE_ANEW = {
+    RolloutState: {"plan", "_order"},
+    Controls: {"ballot", "_deciding", "_closing", "_decision"},
+    Evidence: {"_order", "_plan"},
+    Gatekeeper: {"_order", "_state", "_controls", "_evidence"},
+}
+"""What a run need not hand over: nothing is asked, voted on or decided when it ends, and its order holds the plan."""
+
+
+def test_every_part_of_a_rollout_hands_over_whatever_it_remembers():
+    order = RolloutInput(rollout_id="r-1", plan=make_plan(["a"]))
+    state, controls, evidence = RolloutState(order, datetime.now(timezone.utc)), Controls(), Evidence(order)
+    for part in (state, controls, evidence, Gatekeeper(order, state, controls, evidence)):
+        assert vars(part).keys() - part.KEPT.keys() == MADE_ANEW[type(part)]
+        carried = part.carry()
+        part.recall(carried)
+        assert part.carry() == carried
+
+
+REGIONS = tuple(f"r{number:02}" for number in range(12))
+
+
+async def test_a_rollout_of_many_regions_goes_on_in_new_runs_through_a_pause(harness: Harness):
+    opened = harness.world.blocked["r061", "activate"] = asyncio.Event()
+    handle = await harness.start(make_plan(REGIONS, ["z"], wave_parallel=12))
+    await asyncio.wait_for(harness.world.entered["r061", "activate"].wait(), 90)
+    await handle.execute_update(RolloutWorkflow.verb, args=[Verb.PAUSE, VerbRequest(by="ann", id="once")])
+    before = await handle.query(RolloutWorkflow.status)
+    opened.set()
+    await harness.until_region(handle, "r06", state="succeeded")
+    assert len(harness.world.activations()) < len(REGIONS)
+    await handle.execute_update(RolloutWorkflow.verb, args=[Verb.RESUME, VerbRequest(by="ann")])
+    result = await harness.finish(handle)
+    assert result.phase is RolloutPhase.SUCCEEDED
+    assert harness.world.versions() == dict.fromkeys((f"{name}1" for name in (*REGIONS, "z")), "2.0.0")
+    assert len(harness.world.activations()) == len(REGIONS) + 1
+    # Asked once more under the same ID, in another run: it changes nothing.
+    after = await handle.query(RolloutWorkflow.status)
+    assert (after.started_at, after.rollout_id) == (before.started_at, before.rollout_id)
+    assert [wave.state for wave in after.waves] == ["done", "done"]
+    assert [gate.verdict for gate in after.gates] == ["pass"]
+    assert len(await runs(harness, handle.id)) > 2
+
+
+async def test_a_rollback_of_many_regions_goes_on_in_new_runs_and_tries_none_twice(harness: Harness):
+    harness.world.unhealthy.add(("r031", "1.0.0"))
+    handle = await harness.start(make_plan(REGIONS, wave_parallel=12, final_soak=300))
+    await harness.until(handle, phase=RolloutPhase.SOAKING)
+    await handle.signal(RolloutWorkflow.rollback, {"by": "ann", "reason": "errors"})
+    result = await harness.finish(handle)
+    assert result.phase is RolloutPhase.FAILED
+    assert (
+        result.reason == "rollback asked by ann: errors; not everywhere: r03: r031: back on 1.0.0, but not healthy: 503"
+    )
+    assert sorted(harness.world.rollbacks()) == sorted(f"{name}1" for name in REGIONS)
+    assert set(harness.world.versions().values()) == {"1.0.0"}
+    assert result.undo is not None
+    assert [*result.undo.regions] == ["r03"]
+    assert len(await runs(harness, handle.id)) > 3

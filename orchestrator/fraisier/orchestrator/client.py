@@ -218,7 +218,12 @@ class FraisierClient:
                 order,
                 id=workflow_id(service),
                 task_queue=TASK_QUEUE,
-                memo={"service": service, "version": version, "rollout_id": order.rollout_id},
+                memo={
+                    "service": service,
+                    "version": version,
+                    "rollout_id": order.rollout_id,
+                    "started_at": datetime.now(timezone.utc).isoformat(),
+                },
                 search_attributes=searched_by(service, version),
                 static_summary=summary,
                 static_details=f"{service} {version} {what}, started by {order.actor or 'somebody'}",

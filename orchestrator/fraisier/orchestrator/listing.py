@@ -8,6 +8,9 @@ from temporalio.client import Client, WorkflowExecutionStatus
 
 from fraisier.workflows.rollout import RolloutWorkflow
 
+_ROLLOUTS = 'WorkflowType = "RolloutWorkflow" AND ExecutionStatus != "ContinuedAsNew"'
+"""A rollout that went on in further runs is the last of them."""
+
 
 class RolloutSummary(BaseModel):
     """A rollout in a list."""
@@ -22,7 +25,7 @@ class RolloutSummary(BaseModel):
 
 async def list_rollouts(temporal: Client) -> AsyncIterator[RolloutSummary]:
     """The rollouts, newest first."""
-    async for run in temporal.list_workflows('WorkflowType = "RolloutWorkflow"'):
+    async for run in temporal.list_workflows(_ROLLOUTS):
         memo = await run.memo()
         state = run.status.name.lower() if run.status else "unknown"
         if run.status is WorkflowExecutionStatus.COMPLETED:
@@ -33,6 +36,6 @@ async def list_rollouts(temporal: Client) -> AsyncIterator[RolloutSummary]:
             version=memo.get("version", ""),
             rollout_id=memo.get("rollout_id", ""),
             state=state,
-            started_at=run.start_time,
+            started_at=datetime.fromisoformat(memo["started_at"]) if "started_at" in memo else run.start_time,
             ended_at=run.close_time,
         )

@@ -190,6 +190,7 @@ class RolloutInput(Model):
         actor: who starts it.
         reason: why, when it takes an earlier rollout back.
         undo: what an earlier rollout of the same plan left changed: this one only takes it back.
+        carried: what an earlier run of the workflow hands over, by part, as `RolloutWorkflow` writes and reads it.
     """
 
     rollout_id: str
@@ -197,6 +198,7 @@ class RolloutInput(Model):
     actor: str = ""
     reason: str = ""
     undo: Undo | None = None
+    carried: dict[str, Any] | None = None
 
 
 class TargetOutcome(str, Enum):

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from temporalio import workflow
 
 from fraisier.workflows.approvals import Ballot
+from fraisier.workflows.carrying import Carried
 from fraisier.workflows.verbs import VOTES, Verb, VerbRequest, refused_one_way
 
 R = TypeVar("R")
@@ -20,7 +21,7 @@ class Interrupted(Exception):
     """
 
 
-class Controls:
+class Controls(Carried):
     """The verbs' effect, and the waits that heed it. Lives in the rollout workflow.
 
     Attributes:
@@ -28,6 +29,14 @@ class Controls:
         one_way: why the release before does not fit any more, so that a rollback needs an override; empty while it
             fits.
     """
+
+    KEPT: ClassVar[dict[str, Any]] = {
+        "one_way": str,
+        "paused": bool,
+        "ending": Verb | None,
+        "request": VerbRequest,
+        "_seen": list[str],
+    }
 
     def __init__(self) -> None:
         self.one_way = ""
@@ -102,6 +111,19 @@ class Controls:
         if self.ending is not None:
             raise Interrupted
         return True
+
+    async def obeyed(self, *, heed: bool) -> None:
+        """Wait until no verb is being obeyed any more.
+
+        Args:
+            heed: whether a rollout that was asked to end meanwhile is interrupted.
+
+        Raises:
+            Interrupted: the rollout was asked to end.
+        """
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        if heed and self.ending is not None:
+            raise Interrupted
 
     async def hold(self) -> None:
         """Wait while paused."""

@@ -27,8 +27,8 @@ from fraisier.workflows.region_rollback import RegionRollbackWorkflow
 from fraisier.workflows.rollout_state import RolloutState
 from fraisier.workflows.room import Room
 from fraisier.workflows.search import searched_by
-from fraisier.workflows.steps import PreflightReport
 from fraisier.workflows.verbs import Verb
+from fraisier.workflows.window import at_once, in_window, long_enough
 
 
 class Crew:
@@ -39,6 +39,9 @@ class Crew:
         state: where results are remembered.
         controls: whose interruptions are heeded.
         on_change: called after the state changed, to show it.
+
+    Attributes:
+        put_off: the regions that were not started because the workflow's history is long enough.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Crew:
         self._controls = controls
         self._show = on_change
         self._openings = Openings(state, controls, on_change=on_change)
+        self.put_off: list[str] = []
         self._running: dict[str, workflow.ChildWorkflowHandle[RegionWorkflow, RegionReport]] = {}
 
     @property
@@ -57,12 +61,18 @@ class Crew:
 
     # -- regions -------------------------------------------------------------------------------------------
 
-    async def preflight(self, names: Iterable[str]) -> None:
-        """Look at regions' targets, and remember what runs there and what is unfit."""
-        asked = [asyncio.create_task(preflight(self._plan.regions[name], self._plan.release)) for name in names]
-        reports: list[PreflightReport] = await self._controls.through(*asked)
-        for report in reports:
-            self._state.looked_at(report)
+    async def preflight(self, names: Iterable[str], *, shut: Callable[[], bool] = long_enough) -> None:
+        """Look at regions' targets, and remember what runs there and what is unfit.
+
+        Args:
+            names: the regions.
+            shut: whether the rest shall be put off.
+        """
+
+        async def one(name: str) -> None:
+            self._state.looked_at(await preflight(self._plan.regions[name], self._plan.release))
+
+        (self.put_off,) = await self._controls.through(asyncio.create_task(in_window([*names], one, shut=shut)))
 
     async def run_regions(self, number: int, names: Iterable[str], generation: int) -> list[RegionReport]:
         """Roll regions of a wave out, so many at a time; none is started after one has failed that stops the others.
@@ -70,7 +80,9 @@ class Crew:
         Raises:
             Interrupted: the rollout was asked to end; every started region has stopped by then.
         """
-        room = Room(self._controls, lambda: self._plan.wave(number).max_parallel)
+        most = at_once(len([*names]))
+        room = Room(self._controls, lambda: min(self._plan.wave(number).max_parallel, most))
+        self.put_off = []
         reports: list[RegionReport] = []
         stops: list[str] = []
 
@@ -80,9 +92,12 @@ class Crew:
         async def one(name: str) -> None:
             started = False
             while not started and not stopped():
-                await self._openings.wait(name, stopped)
+                await self._openings.wait(name, lambda: stopped() or long_enough())
                 async with room.place():
                     await self._controls.hold()
+                    if long_enough():
+                        self.put_off.append(name)
+                        return
                     # It may have had to wait for room until its window had closed again.
                     started = not stopped() and await self._openings.may_start(name)
                     if started:
@@ -184,36 +199,54 @@ class Crew:
 
     # -- back ----------------------------------------------------------------------------------------------
 
-    async def take_back(self, names: Iterable[str], generation: int, reason: str) -> list[str]:
-        """Take touched regions back, last wave first; returns what could not be taken back, for people."""
+    async def take_back(
+        self, names: Iterable[str], generation: int, reason: str, *, shut: Callable[[], bool] = long_enough
+    ) -> dict[str, str]:
+        """Take touched regions back, last wave first; returns by region what could not be taken back, for people.
+
+        Args:
+            names: the regions.
+            generation: the fencing generation of their steps.
+            reason: why, for the events.
+            shut: whether the rest shall be put off.
+        """
         wanted = {name for name in names if self._state.touched.get(name)}
-        left: list[str] = []
+        left: dict[str, str] = {}
+        self.put_off = []
         for wave in reversed(self._plan.waves):
-            room = asyncio.Semaphore(wave.max_parallel)
             group = [name for name in reversed(wave.regions) if name in wanted]
-            reports = await asyncio.gather(*(self._take_region_back(name, generation, reason, room) for name in group))
-            left += [f"{one.region}: {one.error}" for one in reports if one.outcome is not RegionOutcome.ROLLED_BACK]
+            room = asyncio.Semaphore(min(wave.max_parallel, at_once(len(group))))
+
+            async def one(name: str, room: asyncio.Semaphore = room) -> None:
+                async with room:
+                    if self.put_off or shut():
+                        self.put_off.append(name)
+                        return
+                    report = await self._take_region_back(name, generation, reason)
+                    if report.outcome is not RegionOutcome.ROLLED_BACK:
+                        left[name] = report.error
+
+            await asyncio.gather(*(one(name) for name in group))
         return left
 
-    async def _take_region_back(self, name: str, generation: int, reason: str, room: asyncio.Semaphore) -> RegionReport:
-        async with room:
-            self._state.region(name, "rolling_back")
-            self._show()
-            order = RollbackInput(
-                rollout_id=self._order.rollout_id,
-                release=self._plan.release,
-                region=self._plan.regions[name],
-                generation=generation,
-                targets=self._state.touched[name],
-                previous=self._state.previous.get(name, {}),
-                reason=reason,
-            )
-            report = await self._ask_back(name, order)
-            self._state.region(name, report.outcome.value, report.error)
-            if report.outcome is RegionOutcome.ROLLED_BACK:
-                self._state.touched.pop(name)
-            self._show()
-            return report
+    async def _take_region_back(self, name: str, generation: int, reason: str) -> RegionReport:
+        self._state.region(name, "rolling_back")
+        self._show()
+        order = RollbackInput(
+            rollout_id=self._order.rollout_id,
+            release=self._plan.release,
+            region=self._plan.regions[name],
+            generation=generation,
+            targets=self._state.touched[name],
+            previous=self._state.previous.get(name, {}),
+            reason=reason,
+        )
+        report = await self._ask_back(name, order)
+        self._state.region(name, report.outcome.value, report.error)
+        if report.outcome is RegionOutcome.ROLLED_BACK:
+            self._state.touched.pop(name)
+        self._show()
+        return report
 
     async def _ask_back(self, name: str, order: RollbackInput) -> RegionReport:
         """Run a region's rollback; one that breaks counts as failed and keeps no other region from going back."""

@@ -1,12 +1,13 @@
 """What ties a rollout to the streams: events told, generations minted, where streams stood when waves started."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 from fraisier.workflows.activities.events import EventActivities
 from fraisier.workflows.approvals import Ballot
+from fraisier.workflows.carrying import Carried
 from fraisier.workflows.contracts import RolloutInput, WavePlan
 from fraisier.workflows.failures import describe
 from fraisier.workflows.gate_plans import GatePlan, MetricMeasure
@@ -32,12 +33,14 @@ VERB_EVENTS = {
 }
 
 
-class Evidence:
+class Evidence(Carried):
     """The rollout's side of the streams. Lives in the rollout workflow.
 
     Args:
         order: the rollout's input.
     """
+
+    KEPT: ClassVar[dict[str, Any]] = {"_wave_starts": list[tuple[int, dict[str, int]]]}
 
     def __init__(self, order: RolloutInput) -> None:
         self._order = order

@@ -1,6 +1,7 @@
 """Gates asked, by whatever they ask: the streams, a measurement, or people."""
 
 from datetime import timedelta
+from typing import Any, ClassVar
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
@@ -8,6 +9,7 @@ from temporalio.exceptions import ActivityError
 from fraisier.workflows.activities.events import EventActivities
 from fraisier.workflows.activities.measures import MeasureActivities
 from fraisier.workflows.approvals import Ballot
+from fraisier.workflows.carrying import Carried
 from fraisier.workflows.contracts import Plan, RolloutInput, WavePlan
 from fraisier.workflows.controls import Controls, Interrupted
 from fraisier.workflows.evidence import Evidence
@@ -24,7 +26,7 @@ GATE_EVENTS = {
 }
 
 
-class Gatekeeper:
+class Gatekeeper(Carried):
     """Asks gates and tells their verdicts. Lives in the rollout workflow.
 
     Args:
@@ -33,6 +35,8 @@ class Gatekeeper:
         controls: whose interruptions are heeded, and where votes arrive.
         evidence: what ties the rollout to the streams.
     """
+
+    KEPT: ClassVar[dict[str, Any]] = {"_asked": int}
 
     def __init__(self, order: RolloutInput, state: RolloutState, controls: Controls, evidence: Evidence) -> None:
         self._order = order

@@ -1,12 +1,13 @@
 """`RolloutWorkflow`: the whole rollout, wave by wave, with the way back always open."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
 
 from fraisier.workflows.arithmetic import region_failed
+from fraisier.workflows.carrying import Carried, Position
 from fraisier.workflows.contracts import (
     OnFailure,
     Preflight,
@@ -24,6 +25,7 @@ from fraisier.workflows.policy import UNREACHABLE_AFTER_S
 from fraisier.workflows.rollout_desk import RolloutDesk
 from fraisier.workflows.steps import Verdict
 from fraisier.workflows.verbs import Verb, VerbRequest
+from fraisier.workflows.window import long_enough, never
 
 
 class RolloutFailed(Exception):
@@ -44,15 +46,17 @@ class RolloutWorkflow(RolloutDesk):
         super().__init__(order)
         self._gatekeeper = Gatekeeper(order, self._state, self._controls, self._evidence)
         self._migrations = Migrations(order, self._state, self._controls, self._evidence, on_change=self._show)
+        for name, part in self._parts().items():
+            part.recall((order.carried or {}).get(name, {}))
 
     @workflow.run
     async def run(self, order: RolloutInput) -> RolloutResult:
         """The story: forward, and back when it fails or when somebody asks."""
         try:
-            await self._evidence.announce("deployment.triggered", data={"actor": order.actor})
-            if order.undo is not None:
-                await self._obey(Verb.ROLLBACK, VerbRequest(by=order.actor, reason=order.reason))
+            await self._begin()
             await self._controls.hold()
+            if order.carried is not None and self._at.failure is not None:
+                raise RolloutFailed(self._at.failure, self._at.back)  # noqa: TRY301 (it has failed in an earlier run)
             await self._forward()
             self._end(RolloutPhase.SUCCEEDED)
         except RolloutFailed as failure:
@@ -70,24 +74,39 @@ class RolloutWorkflow(RolloutDesk):
                 raise
         return await self._controls.to_the_end(self._close())
 
+    async def _begin(self) -> None:
+        order = self._order
+        if order.carried is not None:
+            self._show()
+            return
+        await self._evidence.announce("deployment.triggered", data={"actor": order.actor})
+        if order.undo is not None:
+            await self._obey(Verb.ROLLBACK, VerbRequest(by=order.actor, reason=order.reason))
+
     # -- forward -------------------------------------------------------------------------------------------
 
     async def _forward(self) -> None:
-        if self._plan.preflight is Preflight.ALL:
-            await self._preflight()
-        await self._expand()
-        for number in range(1, len(self._plan.waves) + 1):
+        if self._at.wave == 0:
+            await self._before_the_first_wave()
+        for number in range(max(self._at.wave, 1), len(self._plan.waves) + 1):
             await self._roll_out(number)
             self._state.wave(number, "done")
         await self._contract()
 
+    async def _before_the_first_wave(self) -> None:
+        if self._plan.preflight is Preflight.ALL:
+            await self._preflight()
+        await self._expand()
+
     async def _roll_out(self, number: int) -> None:
-        pending = self._plan.wave(number).regions
+        at, self._at = self._at, Position(wave=number)
+        pending = self._plan.wave(number).regions if at.pending is None else at.pending
         if pending and self._plan.preflight is Preflight.WAVE:
-            await self._crew.preflight(pending)
+            await self._look(pending, Position(wave=number))
         while pending:
             await self._controls.hold()
-            await self._run_wave(number, pending)
+            await self._run_wave(number, pending, at.generation)
+            at = Position(wave=number)
             await self._soak(number)
             pending = await self._pass_gates(self._plan.wave(number))
 
@@ -95,10 +114,15 @@ class RolloutWorkflow(RolloutDesk):
         targets = sum(len(region.targets) for region in self._plan.regions.values())
         patience = f"one that does not answer is tried for {UNREACHABLE_AFTER_S:.0f} s"
         self._go(RolloutPhase.PREFLIGHT, f"the preflight of {targets} targets; {patience}")
-        await self._crew.preflight(self._plan.regions)
+        await self._look(self._plan.regions, Position())
         for wave in self._plan.waves:
             for name in wave.regions:
                 self._refuse_unfit(wave, name)
+
+    async def _look(self, names: Iterable[str], at: Position) -> None:
+        await self._crew.preflight(self._state.not_looked_at(names))
+        if self._crew.put_off:
+            await self._renew(at)
 
     def _refuse_unfit(self, wave: WavePlan, name: str) -> None:
         """End the rollout over a region that cannot be rolled out, unless the others go on without it."""
@@ -141,18 +165,24 @@ class RolloutWorkflow(RolloutDesk):
         self._state.wave(last.number, "done")
         return decision
 
-    async def _run_wave(self, number: int, pending: tuple[str, ...]) -> None:
+    async def _run_wave(self, number: int, pending: tuple[str, ...], begun: int | None) -> None:
+        """Roll regions of a wave out; `begun` is its generation when an earlier run has begun it."""
         while pending:
+            if long_enough():
+                await self._renew(Position(wave=number, pending=pending, generation=begun))
             wave = self._plan.wave(number)
             self._state.wave(number, "running")
             self._go(RolloutPhase.ROLLING_OUT)
-            generation = await self._evidence.mint(f"wave {number}")
-            await self._evidence.start_wave(wave, generation)
+            generation = begun or await self._start_wave(wave)
+            begun = None
             reports = await self._crew.run_regions(number, pending, generation)
             failed = {report.region: report for report in reports if report.outcome is not RegionOutcome.SUCCEEDED}
             fails = {name: self._plan.when_fails(wave, name) for name in failed}
             if all(one is OnFailure.CONTINUE for one in fails.values()):
                 self._state.skipped.update(failed)
+                pending = tuple(self._crew.put_off)
+                if pending:
+                    await self._renew(Position(wave=number, pending=pending, generation=generation))
                 return
             reason = "; ".join(f"{name} failed: {report.error}" for name, report in failed.items())
             decision = await self._after_failure(wave, reason, fails)
@@ -164,11 +194,16 @@ class RolloutWorkflow(RolloutDesk):
                 await self._look_again(failed)
             pending = (*failed, *later) if decision is Verb.RETRY else later
 
+    async def _start_wave(self, wave: WavePlan) -> int:
+        generation = await self._evidence.mint(f"wave {wave.number}")
+        await self._evidence.start_wave(wave, generation)
+        return generation
+
     async def _look_again(self, failed: Iterable[str]) -> None:
         """Give targets that preflight refused another chance."""
         unfit = [name for name in failed if self._state.unfit.get(name)]
         if unfit and workflow.patched("preflight-again"):
-            await self._crew.preflight(unfit)
+            await self._crew.preflight(unfit, shut=never)
 
     async def _soak(self, number: int) -> None:
         wave = self._plan.wave(number)
@@ -218,7 +253,7 @@ class RolloutWorkflow(RolloutDesk):
         back = [name for name, fails in failed.items() if fails is OnFailure.ROLLBACK_REGION]
         if back:
             self._state.enter(RolloutPhase.ROLLING_BACK, reason=reason)
-            reason = with_left(reason, await self._controls.to_the_end(self._take_back(back, reason)))
+            reason = with_left(reason, await self._controls.to_the_end(self._take_back(back, reason, shut=never)))
         self._go(
             RolloutPhase.DECISION,
             f"a decision: {reason}. Send retry, skip, rollback or cancel",
@@ -235,6 +270,7 @@ class RolloutWorkflow(RolloutDesk):
     async def _fail(self, failure: RolloutFailed) -> None:
         reason = str(failure)
         if failure.back:
+            self._at = self._at.model_copy(update={"failure": reason, "back": failure.back})
             self._state.enter(RolloutPhase.ROLLING_BACK, reason=reason)
             reason = with_left(reason, await self._take_back(failure.back, reason))
         if self._state.generations:
@@ -281,12 +317,43 @@ class RolloutWorkflow(RolloutDesk):
             one_way=self._controls.one_way,
         )
 
-    async def _take_back(self, names: Iterable[str], reason: str) -> list[str]:
-        touched = [name for name in names if self._state.touched.get(name)]
-        if not touched:
-            return []
-        return await self._crew.take_back(touched, await self._evidence.mint("rollback"), reason)
+    async def _take_back(
+        self, names: Iterable[str], reason: str, *, shut: Callable[[], bool] = long_enough
+    ) -> list[str]:
+        """Take touched regions back; returns what could not be, for people, of earlier runs of the workflow too."""
+        left = dict(self._at.left)
+        touched = [name for name in names if self._state.touched.get(name) and name not in left]
+        if touched:
+            generation = await self._evidence.mint("rollback")
+            left |= await self._crew.take_back(touched, generation, reason, shut=shut)
+            if self._crew.put_off:
+                await self._renew(self._at.model_copy(update={"left": left}))
+        return [f"{name}: {error}" for name, error in left.items()]
 
     async def _take_databases_back(self) -> list[str]:
         """Undo what was expanded, unless some target still runs the release that needs it."""
         return [] if any(self._state.touched.values()) else await self._migrations.take_back()
+
+    # -- the next run --------------------------------------------------------------------------------------
+
+    async def _renew(self, at: Position) -> None:
+        """Go on at a position in a run with a history of its own; nothing is under way.
+
+        Raises:
+            Interrupted: it was asked to end while a verb was still being obeyed, so it goes back in this run.
+        """
+        back = self._state.phase is RolloutPhase.ROLLING_BACK
+        await self._controls.obeyed(heed=not back)
+        self._at = at
+        carried = {name: part.carry() for name, part in self._parts().items()}
+        workflow.continue_as_new(self._order.model_copy(update={"plan": self._plan, "carried": carried}))
+
+    def _parts(self) -> dict[str, Carried]:
+        """Whatever the next run must know, under the name by which it is handed over."""
+        return {
+            "desk": self,
+            "state": self._state,
+            "controls": self._controls,
+            "evidence": self._evidence,
+            "gatekeeper": self._gatekeeper,
+        }

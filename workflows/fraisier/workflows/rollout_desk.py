@@ -1,9 +1,10 @@
 """The rollout's desk: where verbs arrive and the status is asked for."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from temporalio import workflow
 
+from fraisier.workflows.carrying import Carried, Position
 from fraisier.workflows.contracts import Plan, RolloutInput, RolloutPhase
 from fraisier.workflows.controls import Controls
 from fraisier.workflows.crew import Crew
@@ -15,13 +16,15 @@ from fraisier.workflows.status import RolloutStatus
 from fraisier.workflows.verbs import VOTES, Verb, VerbRequest, read_request
 
 
-class RolloutDesk:
+class RolloutDesk(Carried):
     """Takes verbs and tells how things stand.
 
     Signals, each with an empty payload or ``{"by", "reason", "id"}``: ``pause``, ``resume``, ``rollback``, ``retry``,
     ``skip``, ``cancel``, ``approve``, ``reject``; ``rollback`` takes ``"override": true`` too. The update ``verb`` does
     the same and refuses at once what makes no sense now. The query ``status`` answers a `RolloutStatus`.
     """
+
+    KEPT: ClassVar[dict[str, Any]] = {"_verbs": int, "_at": Position}
 
     def __init__(self, order: RolloutInput) -> None:
         self._order = order
@@ -30,6 +33,7 @@ class RolloutDesk:
         self._evidence = Evidence(order)
         self._crew = Crew(order, self._state, self._controls, on_change=self._show)
         self._verbs = 0
+        self._at = Position()
 
     @property
     def _plan(self) -> Plan:

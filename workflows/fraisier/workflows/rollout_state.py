@@ -1,10 +1,12 @@
 """What a rollout remembers of itself, and the status it shows. Pure."""
 
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from fraisier.providers.models import ReleaseRef
 from fraisier.workflows.approvals import Ballot
+from fraisier.workflows.carrying import Carried
 from fraisier.workflows.contracts import (
     RegionOutcome,
     RegionReport,
@@ -21,7 +23,7 @@ from fraisier.workflows.steps import GateReport, PreflightReport
 _NOT_FORWARD = (RolloutPhase.ROLLING_BACK, RolloutPhase.FAILED, RolloutPhase.CANCELLED)
 
 
-class RolloutState:
+class RolloutState(Carried):
     """Waves, regions and gates as they stand.
 
     Attributes:
@@ -33,6 +35,22 @@ class RolloutState:
         generations: by region, the fencing generation of its last forward run.
         expanded: the databases that this rollout expanded and whose expand it can take back.
     """
+
+    KEPT: ClassVar[dict[str, Any]] = {
+        "previous": list[tuple[str, dict[str, ReleaseRef]]],
+        "unfit": list[tuple[str, dict[str, str]]],
+        "touched": list[tuple[str, tuple[str, ...]]],
+        "skipped": list[str],
+        "generations": list[tuple[str, int]],
+        "_regions": list[tuple[str, RegionStatus]],
+        "_waves": list[tuple[int, str]],
+        "_gates": list[tuple[tuple[int, str], GateStatus]],
+        "expanded": list[str],
+        "_whole": list[str],
+        "_migrations": list[tuple[tuple[str, str], MigrationStatus]],
+        "_status": list[tuple[str, Any]],
+        "_started_at": datetime,
+    }
 
     def __init__(self, order: RolloutInput, started_at: datetime) -> None:
         self.plan = plan = order.plan
@@ -58,8 +76,7 @@ class RolloutState:
     @property
     def phase(self) -> RolloutPhase:
         """Where the rollout is."""
-        phase: RolloutPhase = self._status["phase"]
-        return phase
+        return RolloutPhase(self._status["phase"])
 
     def enter(self, phase: RolloutPhase, *, waiting_for: str = "", reason: str | None = None) -> None:
         """Go to a phase, saying what it waits for and, once known, why it fails or goes back."""
@@ -81,6 +98,10 @@ class RolloutState:
             for name, state in report.states.items()
             if state.release is not None and name not in touched
         }
+
+    def not_looked_at(self, names: Iterable[str]) -> list[str]:
+        """Those regions that no preflight has looked at."""
+        return [name for name in names if name not in self.unfit]
 
     def region(self, name: str, state: str, error: str = "") -> None:
         """Note how a region stands."""

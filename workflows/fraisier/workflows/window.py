@@ -19,6 +19,11 @@ def long_enough() -> bool:
     return workflow.info().is_continue_as_new_suggested()
 
 
+def never() -> bool:
+    """For what must be done in one run."""
+    return False
+
+
 async def in_window(
     items: Sequence[T], act: Callable[[T], Awaitable[Any]], *, shut: Callable[[], bool] = long_enough
 ) -> list[T]:
