@@ -107,12 +107,16 @@ async def test_a_rollout_of_many_regions_goes_on_in_new_runs_through_a_pause(har
     opened.set()
     await harness.until_region(handle, "r06", state="succeeded")
     assert len(harness.world.activations()) < len(REGIONS)
+    later = harness.world.blocked["z1", "activate"] = asyncio.Event()
     await handle.execute_update(RolloutWorkflow.verb, args=[Verb.RESUME, VerbRequest(by="ann")])
+    await asyncio.wait_for(harness.world.entered["z1", "activate"].wait(), 90)
+    repeated = await handle.execute_update(RolloutWorkflow.verb, args=[Verb.PAUSE, VerbRequest(by="ann", id="once")])
+    assert not repeated.paused
+    later.set()
     result = await harness.finish(handle)
     assert result.phase is RolloutPhase.SUCCEEDED
     assert harness.world.versions() == dict.fromkeys((f"{name}1" for name in (*REGIONS, "z")), "2.0.0")
     assert len(harness.world.activations()) == len(REGIONS) + 1
-    # Asked once more under the same ID, in another run: it changes nothing.
     after = await handle.query(RolloutWorkflow.status)
     assert (after.started_at, after.rollout_id) == (before.started_at, before.rollout_id)
     assert [wave.state for wave in after.waves] == ["done", "done"]
