@@ -92,9 +92,12 @@ class ComposeBench:
 
     def clean(self) -> None:
         """Remove all of it."""
-        for one in (*self.ours(), *(found["Id"] for found in self.containers())):
-            self.engine.run("rm", "--force", "--volumes", one)
+        self._remove("rm --force --volumes", [*self.ours(), *(one["Id"] for one in self.containers())])
         for kind in ("volume", "network"):
-            for label in (f"com.docker.compose.project={self.service}", f"dev.fraisier.service={self.service}"):
-                for one in self.engine.run(kind, "ls", "--quiet", "--filter", f"label={label}").split():
-                    self.engine.run(kind, "rm", one)
+            labels = (f"com.docker.compose.project={self.service}", f"dev.fraisier.service={self.service}")
+            found = [self.engine.run(kind, "ls", "--quiet", "--filter", f"label={label}").split() for label in labels]
+            self._remove(f"{kind} rm", [one for part in found for one in part])
+
+    def _remove(self, command: str, ids: list[str]) -> None:
+        if ids:
+            self.engine.run(*command.split(), *ids)

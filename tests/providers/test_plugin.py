@@ -19,7 +19,7 @@ regions:
   here:
     provider: local_process
     {option}: [bin/api]
-    targets: [{{root: /srv/api}}]
+    targets: [{{name: this-machine, root: /srv/api}}]
     health: {{tcp: "127.0.0.1:8080"}}
 """
 

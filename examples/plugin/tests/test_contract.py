@@ -55,7 +55,7 @@ class LocalBench:
         self.place = Place(folder / "srv", target="t1")
 
     def provider(self, event_bus: NatsEventBus | None = None) -> LocalProcessProvider:
-        config = {"root": str(self.place.root), "start": ["python3", "api.py"]}
+        config = {"name": "t1", "root": str(self.place.root), "start": ["python3", "api.py"]}
         return LocalProcessProvider(config, event_bus=event_bus, region="test")
 
     def release(self, version: str, *, healthy: bool = True) -> Release:

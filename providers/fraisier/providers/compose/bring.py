@@ -51,6 +51,8 @@ class Bringer:
                 images = images_of(model)
             except Unfit as error:
                 raise self._rejected(str(error)) from error
+        if self.options.main is not None and self.options.main not in images:
+            raise self._rejected(f"main is {self.options.main}, and the project has {', '.join(sorted(images))}")
         ids = {name: await self._image(image, release) for name, image in sorted(images.items())}
         return bundle.with_images(ids)
 

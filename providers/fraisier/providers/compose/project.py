@@ -150,10 +150,10 @@ class Project:
             return ""  # the verdict stands without them, and must not be lost for their sake
 
     async def remove(self, containers: list[Container]) -> None:
-        """Stop and remove containers, by their IDs."""
+        """Stop and remove containers, by their IDs; their volumes stay."""
         await asyncio.gather(*(self.engine.stop(one.id) for one in containers if one.status == "running"))
         for one in containers:
-            await self.engine.remove(one.id)
+            await self.engine.remove(one.id, volumes=False)
 
     async def _broken(self, step: str, member: Member, seen: Sighting) -> CommandFailed:
         state = member.inspected["State"]

@@ -93,12 +93,17 @@ class Engine(EngineConnection):
 
         await self.call("rename", rename)
 
-    async def remove(self, container: str) -> None:
-        """Remove a container by its ID, whatever it does; one that is gone or going is success."""
+    async def remove(self, container: str, *, volumes: bool = True) -> None:
+        """Remove a container by its ID, whatever it does; one that is gone or going is success.
+
+        Args:
+            container: its ID.
+            volumes: whether the volumes without a name that only it has go too.
+        """
 
         def remove(api: docker.APIClient) -> None:
             try:
-                api.remove_container(container, force=True, v=True)
+                api.remove_container(container, force=True, v=volumes)
             except docker.errors.NotFound:
                 return
             except docker.errors.APIError as error:
