@@ -100,6 +100,7 @@ class Controls(Carried):
         Raises:
             Interrupted: the rollout was asked to end.
         """
+        self._heed_cancellation()
         try:
             await workflow.wait_condition(
                 lambda: self.ending is not None or done(), timeout=timeout, timeout_summary=why or None
@@ -124,6 +125,12 @@ class Controls(Carried):
         await workflow.wait_condition(workflow.all_handlers_finished)
         if heed and self.ending is not None:
             raise Interrupted
+
+    def _heed_cancellation(self) -> None:
+        """A cancellation of the workflow is told once, and lost where the step that it meets ends well all the same."""
+        # Rollouts that lost one before they were watched for go on as they did.
+        if self.ending is None and workflow.cancellation_reason() is not None and workflow.patched("heed-cancellation"):
+            self.ending = Verb.CANCEL
 
     async def hold(self) -> None:
         """Wait while paused."""

@@ -1,11 +1,12 @@
-"""A rollback signal at every boundary between two steps of a rollout, enumerated: none is lost."""
+"""A rollback or a cancellation at every boundary between two steps of a rollout, enumerated: none is lost."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle
 
 from fraisier.nats import NatsClient, NatsEventBus
 from fraisier.workflows.contracts import Plan, RolloutPhase
@@ -62,20 +63,50 @@ async def boundaries_of(ground: Ground) -> list[str]:
     return passage.passed
 
 
-async def rolled_back_at(ground: Ground, number: int, when: str) -> tuple[str, RolloutPhase, dict[str, str]]:
-    """Send the signal there; the activity's name, how the rollout ended, and what each of its targets runs then."""
+Act = Callable[[WorkflowHandle[Any, Any]], Awaitable[None]]
+
+
+@dataclass
+class Ended:
+    """How a rollout ended, and what each of its targets runs then."""
+
+    phase: RolloutPhase
+    runs: set[str]
+
+
+async def signal(handle: WorkflowHandle[Any, Any]) -> None:
+    await handle.signal(RolloutWorkflow.rollback, {"by": "tests", "reason": "to see"})
+
+
+async def cancel(handle: WorkflowHandle[Any, Any]) -> None:
+    await handle.cancel()
+
+
+async def disturbed_at(ground: Ground, number: int, when: str, act: Act) -> Ended:
+    """Do that at a boundary of a rollout of its own."""
     plan = small_rollout()
     handle = ground.harness.client.get_workflow_handle_for(RolloutWorkflow.run, f"rollout:{plan.service}")
 
-    async def signal() -> None:
-        await handle.signal(RolloutWorkflow.rollback, {"by": "tests", "reason": f"{when} {number}"})
-        await handle.query(RolloutWorkflow.status)  # answered after the signal was taken
+    async def disturb() -> None:
+        await act(handle)
+        await handle.query(RolloutWorkflow.status)  # answered after it was taken
 
-    passage = ground.boundaries.passages[plan.service] = Passage({(number, when): signal})
+    passage = ground.boundaries.passages[plan.service] = Passage({(number, when): disturb})
     result = await asyncio.wait_for((await ground.harness.start(plan)).result(), 120)
     assert not passage.acts, f"boundary {number} was never reached"
-    hosts = {name: host.release for name, host in ground.harness.world.hosts.items() if name.startswith(plan.service)}
-    return passage.passed[number - 1], result.phase, {n: r.version if r else "" for n, r in hosts.items()}
+    hosts = [host.release for name, host in ground.harness.world.hosts.items() if name.startswith(plan.service)]
+    return Ended(result.phase, {release.version if release else "" for release in hosts})
+
+
+async def disturbed(ground: Ground, places: list[tuple[int, str]], act: Act) -> dict[tuple[int, str], Ended]:
+    """A rollout for each place, some beside each other."""
+    room = asyncio.Semaphore(AT_ONCE)
+
+    async def one(number: int, when: str) -> Ended:
+        async with room:
+            return await disturbed_at(ground, number, when, act)
+
+    return dict(zip(places, await asyncio.gather(*(one(*place) for place in places)), strict=True))
 
 
 @pytest.mark.slow
@@ -83,21 +114,18 @@ async def test_a_rollback_at_every_boundary_leaves_the_old_release_everywhere(gr
     known = await boundaries_of(ground)
     assert known[0] == "publish"
     assert {"preflight", "stage a1", "activate b1", "check_health b1", "ask_gate", "prune"} <= set(known)
-    room = asyncio.Semaphore(AT_ONCE)
-
-    async def one(number: int, when: str) -> tuple[str, RolloutPhase, dict[str, str]]:
-        async with room:
-            return await rolled_back_at(ground, number, when)
-
     places = [(number, BEFORE) for number in range(1, len(known) + 1)]
     places += [(number, AFTER) for number, name in enumerate(known, start=1) if name.startswith(STEPS)]
-    ended = dict(zip(places, await asyncio.gather(*(one(*place) for place in places)), strict=True))
+    ended = await disturbed(ground, places, signal)
     # The last activity tells of the end: whoever asks while it runs is told that it is too late.
-    _, phase, runs = ended.pop((len(known), BEFORE))
-    assert (phase, set(runs.values())) == (RolloutPhase.SUCCEEDED, {NEW.version})
-    wrong = {
-        place: found
-        for place, found in ended.items()
-        if found[1] is not RolloutPhase.ROLLED_BACK or set(found[2].values()) - {OLD.version}
-    }
+    late = ended.pop((len(known), BEFORE))
+    assert (late.phase, late.runs) == (RolloutPhase.SUCCEEDED, {NEW.version})
+    wrong = {place: one for place, one in ended.items() if one != Ended(RolloutPhase.ROLLED_BACK, {OLD.version})}
     assert wrong == {}
+
+
+@pytest.mark.slow
+async def test_a_cancellation_at_every_boundary_ends_the_rollout_where_it_is(ground: Ground):
+    known = await boundaries_of(ground)
+    ended = await disturbed(ground, [(number, BEFORE) for number in range(1, len(known))], cancel)
+    assert {one.phase for one in ended.values()} == {RolloutPhase.CANCELLED}
