@@ -17,7 +17,7 @@ from measuring.fleet import Fleet, running_fleet, sshd_version
 from measuring.job import Release, build_release, check_hosts, restarts, write_order
 from measuring.ours import SIDE, Ours, running_ours
 from measuring.peers import REQUIREMENTS, Peer, floor, install_peers
-from measuring.running import Measured, environment, run, wait_until_quiet
+from measuring.running import Measured, end_cleanly, environment, run, wait_until_quiet
 
 FLOOR = "asyncssh"
 SLOW, SLOW_UP_TO = "ansible", 10
@@ -96,6 +96,7 @@ class Round:
 
 
 def main() -> None:
+    end_cleanly()
     asked = _asked()
     names = () if asked.peers == "none" else tuple(asked.peers.split(","))
     table = Table()

@@ -16,6 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from measuring.figures import Figures
+from measuring.running import end_cleanly
 from measuring.simulated import SimulatedProvider, World, told
 from temporalio import activity, workflow
 from temporalio.client import Client
@@ -34,7 +35,7 @@ from fraisier.workflows.gate_plans import GatePlan
 from fraisier.workflows.pool import ProviderPool
 from fraisier.workflows.rollout import RolloutWorkflow
 
-ROUNDS = 40
+ROUNDS = 25
 BUSY = (1, 10, 100)
 BUSY_ROUNDS = 3
 FEWEST = 20
@@ -225,6 +226,7 @@ async def measure(stack: LocalStack, figures: Figures) -> None:
 
 
 def main() -> None:
+    end_cleanly()
     figures = Figures("ms")
     with tempfile.TemporaryDirectory(prefix="fraisier-bench-") as home:
         stack = LocalStack(Path(home))

@@ -9,7 +9,7 @@ from pathlib import Path
 from measuring.figures import Figures
 from measuring.fleet import Fleet
 from measuring.ours import FRAISIER, running_ours
-from measuring.running import environment, run
+from measuring.running import end_cleanly, environment, run
 
 ROUNDS = 15
 WORKERS = 5
@@ -56,6 +56,7 @@ def size_mb(paths: "list[Path]") -> float:
 
 
 def main() -> None:
+    end_cleanly()
     figures = Figures("seconds")
     measure_help(figures)
     measure_worker(figures)

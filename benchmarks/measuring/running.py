@@ -1,6 +1,7 @@
 """Runs one side and measures it: seconds from start to exit, CPU seconds, and memory at its peak (Linux)."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,11 @@ class Measured:
     seconds: float
     cpu: float
     memory_mb: float
+
+
+def end_cleanly() -> None:
+    """Let SIGTERM end the benchmark as ^C does, so that the hosts and servers that it started end too."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def environment() -> dict[str, str]:

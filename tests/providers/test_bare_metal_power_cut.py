@@ -79,6 +79,19 @@ async def test_a_switch_that_was_cut_short_is_made_again(ssh_bench: SshBench):
     await provider.disconnect()
 
 
+async def test_a_host_that_had_the_release_is_not_asked_to_prune(ssh_bench: SshBench):
+    provider = await connected(ssh_bench)
+    release = ssh_bench.release("1.0.0")
+    first, again = Rollout(ssh_bench, generation=1), Rollout(ssh_bench, generation=2, rollout_id="r2")
+    await first.deploy(provider, release)
+    await provider.prune(first.step("prune"), ssh_bench.service)
+    assert (await provider.inspect(ssh_bench.service)).token == first.step("prune").token
+    await again.deploy(provider, release)
+    assert not (await provider.prune(again.step("prune"), ssh_bench.service)).changed
+    assert (await provider.inspect(ssh_bench.service)).token == again.step("activate").token
+    await provider.disconnect()
+
+
 async def test_preflight_tells_what_runs_in_the_same_look(ssh_bench: SshBench):
     provider = await connected(ssh_bench)
     release = ssh_bench.release("1.0.0")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from fraisier.nats import Event, NatsEventBus
 from fraisier.orchestrator.errors import Unreachable
-from fraisier.workflows.contracts import RolloutPhase
 from fraisier.workflows.status import RolloutStatus
 
 if TYPE_CHECKING:
@@ -17,25 +16,27 @@ logger = logging.getLogger(__name__)
 
 EVERY_S = 0.4
 
-FINAL = (RolloutPhase.SUCCEEDED, RolloutPhase.FAILED, RolloutPhase.ROLLED_BACK, RolloutPhase.CANCELLED)
-"""The phases after which nothing changes any more."""
-
 
 async def watch(client: "FraisierClient", bus: NatsEventBus, service: str) -> AsyncIterator[RolloutStatus | Event]:
     """Every change of the status and every event of the newest rollout of a service, until it has ended."""
     status = await client.status(service)
     after = dict.fromkeys(("deployment", "health", "database"), 0)
     yield status
-    while True:
-        before, status = status, await _patiently(client, service)
-        ended = status.phase in FINAL and await client.ended(service)
-        for event in await _news(bus, status, after):
-            yield event
-        if status != before:
-            yield status
-        if ended:
-            return
-        await asyncio.sleep(EVERY_S)
+    end = asyncio.ensure_future(client.result(service))  # however it ends, and at once
+    try:
+        while True:
+            ended = end.done()
+            before, status = status, await _patiently(client, service)
+            for event in await _news(bus, status, after):
+                yield event
+            if status != before:
+                yield status
+            if ended:
+                return
+            await asyncio.wait({end}, timeout=EVERY_S)
+    finally:
+        end.cancel()
+        await asyncio.gather(end, return_exceptions=True)
 
 
 async def _patiently(client: "FraisierClient", service: str) -> RolloutStatus:

@@ -71,6 +71,7 @@ class BareMetalProvider(LifecycleProvider):
         from fraisier.providers.bare_metal.connection import HostConnection  # noqa: PLC0415
 
         self._connection = HostConnection(self._options, target=self.target)
+        self._brought_nothing: str | None = None
 
     @property
     def target(self) -> str:
@@ -121,7 +122,9 @@ class BareMetalProvider(LifecycleProvider):
         values = resolved(self._options.env, target=self.target, step=step.name)
         environment = script.environment_file(values)
         arguments = script.act("stage", self._options, step, release.ref, environment=environment)
-        return _result(await self._run("stage", arguments, stdin=Stdin(environment, artifact, CUE)))
+        result = _result(await self._run("stage", arguments, stdin=Stdin(environment, artifact, CUE)))
+        self._brought_nothing = None if result.changed else step.rollout_id
+        return result
 
     async def activate(self, step: Step, release: Release) -> StepResult:
         """Point `current` to the staged release and restart the service."""
@@ -172,7 +175,9 @@ class BareMetalProvider(LifecycleProvider):
         return result
 
     async def prune(self, step: Step, service: str) -> StepResult:  # noqa: ARG002 (the step names the service)
-        """Remove all but the newest `keep_releases`."""
+        """Remove all but the newest `keep_releases`; where this rollout brought none the host is not asked."""
+        if step.rollout_id == self._brought_nothing:
+            return StepResult(changed=False, detail="nothing new came")
         return await self._act("prune", step, None)
 
     async def _act(self, verb: str, step: Step, release: ReleaseRef | None) -> StepResult:
