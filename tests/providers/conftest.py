@@ -9,6 +9,7 @@ from tests.providers.compose_bench import ComposeBench
 from tests.providers.docker_bench import TAG, DockerBench
 from tests.providers.ssh_bench import SshBench
 from tests.support.docker_engine import Engine
+from tests.support.registry import Registry, log_in
 
 
 @pytest.fixture
@@ -45,3 +46,14 @@ def compose_bench(engine_with_images: Engine, compose_plugin: None, tmp_path: Pa
     bench = ComposeBench(engine_with_images, tmp_path)
     yield bench
     bench.clean()
+
+
+@pytest.fixture
+async def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Registry]:
+    """A registry, and a worker that is logged in to it."""
+    registry = Registry(tmp_path)
+    await registry.start()
+    log_in(tmp_path / "docker", registry.host)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    yield registry
+    await registry.stop()

@@ -5,7 +5,6 @@ import json
 import secrets
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from fraisier.providers.models import HealthCheck, Release
 from fraisier.providers.testing import QUICK, Rollout
 from tests.providers.ssh_bench import free_port
 from tests.support.own_engine import OwnEngine, own_engine
-from tests.support.registry import Registry, log_in
+from tests.support.registry import Registry
 from tests.support.relay import Relay, relay
 
 PATIENCE_S = 60.0
@@ -48,8 +47,8 @@ class Shop:
         self._ended: dict[int, set[str]] = {}
 
     def new_provider(self, **more: Any) -> DockerProvider:
-        config = {"engine": self.through.url, "name": "t1", "stop_timeout": "1s", "settle": "200ms", **more}
-        return DockerProvider(config={**config, "step_timeout": "20s"})
+        config = {"engine": self.through.url, "name": "t1", "stop_timeout": "1s", "settle": "200ms"}
+        return DockerProvider(config={**config, "step_timeout": "20s", **more})
 
     def release(self, version: str, image: str = "") -> Release:
         image = image or self.engine.web_image(version)
@@ -183,28 +182,26 @@ async def test_a_hung_engine_holds_up_neither_the_loop_nor_its_threads(shop: Sho
         await asyncio.sleep(0.05)
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-async def test_an_engine_that_is_killed_in_a_pull(
-    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: Any
-):
-    registry = Registry(tmp_path)
-    await registry.start()
-    log_in(tmp_path / "docker", registry.host)
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+@pytest.mark.parametrize(("happens", "when"), [("kill", "before"), ("kill", "after"), ("hang", "after")])
+async def test_an_engine_that_is_lost_in_a_pull(shop: Shop, registry: Registry, happens: str, when: Any):
     await shop.attempt(1, 1, shop.release("1.0.0"))
     image = f"{registry.host}/shop:2"
     shop.engine.run("tag", shop.engine.web_image("2.0.0"), image)
     shop.engine.run("push", "--quiet", image)
     shop.engine.run("rmi", "--force", image, "own-api:2.0.0")
     release = shop.release("2.0.0", image)
-    shop.upset("pull", when, shop.engine.kill)
-    with pytest.raises((CommandUnknown, ConnectFailed)):
+    await shop.provider.disconnect()
+    shop.provider = shop.new_provider(step_timeout="3s")
+    shop.upset("pull", when, getattr(shop.engine, happens))
+    with pytest.raises((CommandUnknown, ConnectFailed)) as lost:
         await shop.attempt(2, 1, release)
-    await asyncio.to_thread(shop.engine.start)
+    assert lost.value.retryable
+    await asyncio.to_thread(shop.engine.revive)
+    await shop.provider.disconnect()
+    shop.provider = shop.new_provider()
     assert shop.versions() == {"1.0.0": "running"}
     await shop.attempt(2, 2, release)
     assert shop.versions() == {"1.0.0": "exited", "2.0.0": "running"}
-    await registry.stop()
 
 
 async def _until_done(calls: list["asyncio.Task[Any]"], also: Any) -> int:

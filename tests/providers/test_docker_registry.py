@@ -23,17 +23,6 @@ def engine() -> Iterator[OwnEngine]:
         yield engine
 
 
-@pytest.fixture
-async def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Registry]:
-    """A registry, and a worker that is logged in to it."""
-    registry = Registry(tmp_path)
-    await registry.start()
-    log_in(tmp_path / "docker", registry.host)
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-    yield registry
-    await registry.stop()
-
-
 class Service:
     """A service whose images come out of the registry."""
 
