@@ -100,7 +100,10 @@ leave_units() {
     case $stays in *" $name "*) continue ;; esac
     case $name in
       *.d) privileged rm -f "$(unit_home)/$name" ;;
-      *) systemctl_ disable --now "$name" ;;
+      *)
+        if ask_systemd is-active --quiet "$name"; then systemctl_ stop "$name"; fi
+        systemctl_ disable "$name"
+        ;;
     esac
     gone=yes
   done
