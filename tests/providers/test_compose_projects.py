@@ -54,7 +54,7 @@ async def test_files_values_and_secrets_reach_the_containers_and_only_those(
     )
     assert {f"ODD={odd}", "VERSION=1.0.0"} <= set(bench.of("web")["Config"]["Env"])
 
-    await Rollout(bench, generation=2).deploy(provider, bench.packed("1.0.1", {**files, "app.conf": "two"}))
+    await Rollout(bench, generation=2).deploy(provider, bench.packed("1.0.0", {**files, "app.conf": "two"}))
     assert read("/etc/app.conf") == "two"
     assert bench.of("web")["Id"] != first
 
