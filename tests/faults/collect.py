@@ -15,7 +15,7 @@ from temporalio.client import Client
 from tests.faults.ground import NAMES, REGIONS, Child, Ground
 from tests.faults.probe import Probe
 from tests.faults.records import Ack, Effect, Host, Message, Rollout, Round, Start, Vitals
-from tests.faults.rows import Scene
+from tests.faults.rows import Row, Scene
 from tests.faults.stories import Story
 
 STREAMS = ("DEPLOYMENT_EVENTS", "HEALTH_EVENTS", "DATABASE_EVENTS", "METRICS_EVENTS")
@@ -25,19 +25,18 @@ async def collect(
     ground: Ground,
     scene: Scene,
     probe: Probe,
+    row: Row,
     *,
-    row: str,
     seed: int,
-    must_end: dict[str, list[str]],
     before: list[Vitals],
 ) -> Round:
     """All records of a round that is over."""
     stories = scene.stories
     messages = await _messages(ground)
-    rollouts = [await _rollout(ground.temporal, ground, story, must_end[story.kind]) for story in stories]
+    rollouts = [await _rollout(ground.temporal, ground, story, row.must_end(story)) for story in stories]
     where = [(name, story.service) for story in stories for name in NAMES]
     seen = Round(
-        row=row,
+        row=row.name,
         seed=seed,
         faults=scene.told,
         rollouts=rollouts,

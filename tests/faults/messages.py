@@ -83,7 +83,7 @@ async def asked_twice(scene: Scene) -> None:
     scene.say("started again, paused and resumed three times")
 
 
-@row("cancelled", may_end=("cancelled",))
+@row("cancelled", may_end=("cancelled",), instead=True)
 async def cancelled(scene: Scene) -> None:
     """The workflow is cancelled wherever it is; a way back is gone to its end."""
     for story in scene.stories:
@@ -93,7 +93,7 @@ async def cancelled(scene: Scene) -> None:
     scene.say("workflows cancelled")
 
 
-@row("taken-back", may_end=("rolled_back",))
+@row("taken-back", may_end=("rolled_back",), instead=True)
 async def taken_back(scene: Scene) -> None:
     """A rollback is signalled, three times, wherever the rollout is."""
     for story in scene.stories:

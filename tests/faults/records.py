@@ -165,6 +165,11 @@ class Rollout(Record):
     histories: dict[str, dict[str, Any]]
     unchanged: bool = False
 
+    def region_ended(self, host: str) -> str:
+        """How a host's region ended, as the result says; empty for one that never began."""
+        region = next(name for name, hosts in self.targets.items() if host in hosts)
+        return str((self.result or {}).get("regions", {}).get(region, ""))
+
 
 class Round(Record):
     """All of a round.

@@ -11,7 +11,7 @@ from tests.faults.invariants.check import violations
 from tests.faults.probe import Probe
 from tests.faults.records import Round
 from tests.faults.rows import Row, Scene
-from tests.faults.stories import MUST_END, STORIES, Story, choose
+from tests.faults.stories import STORIES, Story, choose
 
 AGAIN = ("again",)
 """Stories that roll out what runs already."""
@@ -85,8 +85,7 @@ class Rounds:
             await asyncio.gather(*(story.finish() for story in stories))
         finally:
             probe.stop()
-        must_end = {kind: [end, *row.may_end] for kind, end in MUST_END.items()}
-        seen = await collect(ground, scene, probe, row=row.name, seed=seed, must_end=must_end, before=before)
+        seen = await collect(ground, scene, probe, row, seed=seed, before=before)
         # In a thread: the replay of histories has a loop of its own.
         report = await asyncio.to_thread(self._judge, seen, stories, time.monotonic() - began)
         self._note()

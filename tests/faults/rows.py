@@ -10,7 +10,7 @@ from random import Random
 
 from tests.faults.ground import Ground, freeze
 from tests.faults.records import Attempt
-from tests.faults.stories import Story
+from tests.faults.stories import MUST_END, Story
 
 HEARTBEAT_TIMEOUT_S = 10
 
@@ -51,6 +51,7 @@ class Row:
 
     Attributes:
         may_end: how a rollout may end beside what its story says.
+        instead: whether one that it meets on its way forward must end so, and not as its story says.
         isolated: whether it needs a network and mounts of its own.
         needs: a file below /usr/lib without which it cannot be played.
         kinds: the stories it is for, when not all.
@@ -59,9 +60,15 @@ class Row:
     name: str
     act: Act
     may_end: tuple[str, ...] = ()
+    instead: bool = False
     isolated: bool = False
     needs: str = ""
     kinds: tuple[str, ...] = ()
+
+    def must_end(self, story: Story) -> list[str]:
+        """The phases in which a rollout may end."""
+        own = [] if self.instead and story.reached and not story.is_back else [MUST_END[story.kind]]
+        return [*own, *self.may_end]
 
 
 ROWS: dict[str, Row] = {}
@@ -71,6 +78,7 @@ def row(
     name: str,
     *,
     may_end: tuple[str, ...] = (),
+    instead: bool = False,
     isolated: bool = False,
     needs: str = "",
     kinds: tuple[str, ...] = (),
@@ -78,7 +86,7 @@ def row(
     """Enter a fault into the matrix."""
 
     def enter(act: Act) -> Act:
-        ROWS[name] = Row(name, act, may_end, isolated, needs, kinds)
+        ROWS[name] = Row(name, act, may_end, instead, isolated, needs, kinds)
         return act
 
     return enter

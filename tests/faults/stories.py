@@ -76,7 +76,7 @@ class Story:
     async def until_reached(self, ground: Ground) -> None:
         """Wait until it stands at its place; one that never comes there goes on, and is counted as not reached."""
         end = time.monotonic() + REACH_S
-        going_back = asyncio.create_task(self._signal_in_the_soak()) if self.kind == "back" and self._is_back else None
+        going_back = asyncio.create_task(self._signal_in_the_soak()) if self.kind == "back" and self.is_back else None
         while time.monotonic() < end and not self.reached:
             self.reached = self._stands(ground)
             if not self.reached and await self._ended():
@@ -90,10 +90,12 @@ class Story:
         try:
             await asyncio.wait_for(self._finish(), END_S)
         except (asyncio.TimeoutError, TimeoutError):
-            self.result = None
+            # That is a violation; the service is needed for the next round.
+            assert self.handle is not None
+            await self.handle.terminate("it did not end in time")
 
     @property
-    def _is_back(self) -> bool:
+    def is_back(self) -> bool:
         """Whether the place lies on the way back."""
         return self.place.startswith(("rollback:", "verify:", "publish:deployment.rolled_back"))
 

@@ -37,18 +37,12 @@ def one_whole_release_at_any_time(seen: Round) -> Iterator[str]:
 def nothing_is_left_behind(seen: Round) -> Iterator[str]:
     """I13: no lock, no half upload, no process."""
     for one in seen.hosts:
-        given_up = _region(seen, one.host, one.service) not in ("succeeded", "rolled_back")
+        rollout = next(rollout for rollout in seen.rollouts if rollout.service == one.service)
+        given_up = rollout.region_ended(one.host) not in ("succeeded", "rolled_back")
         left = [file for file in one.left if not (given_up and file.endswith("unsettled"))]
         what = [*(["its lock is held"] if one.locked else []), *left, *one.processes]
         if what:
             yield f"{one.host} {one.service}: {', '.join(what)}"
-
-
-def _region(seen: Round, host: str, service: str) -> str:
-    """How a host's region ended."""
-    rollout = next(one for one in seen.rollouts if one.service == service)
-    region = next(name for name, hosts in rollout.targets.items() if host in hosts)
-    return str((rollout.result or {}).get("regions", {}).get(region, ""))
 
 
 def what_runs_already_is_not_touched(seen: Round) -> Iterator[str]:

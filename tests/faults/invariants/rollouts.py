@@ -92,14 +92,13 @@ def every_rollout_ends_as_its_story_says(seen: Round) -> Iterator[str]:
 def a_region_that_went_back_is_back(seen: Round) -> Iterator[str]:
     """I12: no region that was taken back keeps the new release, and what is served is what `current` says."""
     for rollout in seen.rollouts:
-        ended = (rollout.result or {}).get("regions", {})
         for one in seen.hosts:
             if one.service != rollout.service:
                 continue
-            region = next(name for name, hosts in rollout.targets.items() if one.host in hosts)
-            if ended.get(region) == "rolled_back" and one.current != rollout.old[one.host]:
-                yield f"{one.host} {rollout.service}: {region} went back, and it runs {one.current}"
-            if ended.get(region) in ("rolled_back", "succeeded") and one.served != one.current:
+            ended = rollout.region_ended(one.host)
+            if ended == "rolled_back" and one.current != rollout.old[one.host]:
+                yield f"{one.host} {rollout.service}: its region went back, and it runs {one.current}"
+            if ended in ("rolled_back", "succeeded") and one.served != one.current:
                 yield f"{one.host} {rollout.service}: {one.current} is current, and {one.served} was started"
 
 
