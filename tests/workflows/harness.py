@@ -19,8 +19,10 @@ from fraisier.providers.models import HealthCheck
 from fraisier.providers.traffic.models import Traffic
 from fraisier.workflows.activities.calendar import CalendarActivities
 from fraisier.workflows.activities.events import EventActivities
+from fraisier.workflows.activities.freezes import FreezeActivities
 from fraisier.workflows.activities.measures import MeasureActivities
 from fraisier.workflows.activities.migrations import MigrationActivities
+from fraisier.workflows.activities.requests import RequestActivities
 from fraisier.workflows.activities.targets import TargetActivities
 from fraisier.workflows.activities.workers import WorkerActivities
 from fraisier.workflows.arithmetic import resolve_parallel
@@ -221,6 +223,7 @@ async def run_worker(
     log = JetStreamLog(bus, nats)
     events = EventActivities(log)
     migrations = MigrationActivities(pool, PostgresMigrator())
+    freezes = FreezeActivities(log)
     async with Worker(
         client,
         task_queue=queue,
@@ -247,6 +250,9 @@ async def run_worker(
             events.ask_gate,
             MeasureActivities(GateMeter(log)).measure_gate,
             CalendarActivities().opening,
+            freezes.frozen,
+            freezes.thawed,
+            RequestActivities(log).listen,
             WorkerActivities(TemporalRoster(client)).expect_worker,
         ],
         max_heartbeat_throttle_interval=SECONDS,

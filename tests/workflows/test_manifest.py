@@ -326,3 +326,48 @@ def test_batches_take_of_every_zone_evenly(manifest: Path) -> None:
     manifest.write_text(text.replace("spread: zone", "spread: port"))
     with pytest.raises(ManifestInvalid, match=r"us-west-2\.spread: port is an option of hosts"):
         check_manifest(manifest, options_of)
+
+
+def test_strategies_say_how_targets_follow_each_other(manifest: Path) -> None:
+    gate = "{name: smoke, event: health.check_passed}"
+    canary = f"user: deploy\n    strategy: canary\n    promotion: {{gates: [{gate}], timeout: 5m}}"
+    text = GOOD.replace("user: deploy", canary).replace("batch: {canary: 1, ", "batch: {")
+    manifest.write_text(text)
+    east = plan_of(manifest).regions["us-east-1"]
+    assert east.promotion is not None
+    assert (east.canary, east.promotion.timeout, east.promotion.gates[0].timeout.total_seconds()) == (
+        1,
+        timedelta(minutes=5),
+        7,
+    )
+    manifest.write_text(GOOD.replace("user: deploy", "user: deploy\n    strategy: all_at_once"))
+    east = plan_of(manifest).regions["us-east-1"]
+    assert (east.canary, east.max_parallel, east.promotion) == (0, 3, None)
+
+
+@pytest.mark.parametrize(
+    ("added", "says"),
+    [
+        (
+            "strategy: canery",
+            "strategy: must be 'rolling', 'canary' or 'all_at_once', not 'canery'; did you mean canary?",
+        ),
+        ("promotion: {timeout: 1h}", "promotion: belongs to `strategy: canary`, not to rolling"),
+        ("strategy: canary\n    batch: {canary: 1}", "strategy: a canary needs targets that follow it; there are 1"),
+        ("promotion: {gate: []}", "promotion.gate: unknown key; did you mean gates?"),
+    ],
+)
+def test_a_strategy_that_does_not_fit_is_named(manifest: Path, added: str, says: str) -> None:
+    manifest.write_text(GOOD.replace("targets: [{host: d.example}]", f"targets: [{{host: d.example}}]\n    {added}"))
+    with pytest.raises(ManifestInvalid) as caught:
+        check_manifest(manifest, options_of)
+    assert f"regions.us-west-2.{says}" in str(caught.value)
+
+
+def test_a_canary_is_not_promoted_by_votes(manifest: Path) -> None:
+    gate = "{name: sign-off, approval: {approvers: [ann]}, timeout: 1h}"
+    manifest.write_text(
+        GOOD.replace("user: deploy", f"user: deploy\n    strategy: canary\n    promotion: {{gates: [{gate}]}}")
+    )
+    with pytest.raises(ManifestInvalid, match=r"us-east-1\.promotion\.gates\.0\.approval: people let a canary"):
+        check_manifest(manifest, options_of)

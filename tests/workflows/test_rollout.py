@@ -237,7 +237,7 @@ async def test_cancel_leaves_everything_as_it_is_and_says_so(harness: Harness, h
     await (handle.signal(RolloutWorkflow.cancel) if how == "verb" else handle.cancel())
     result = await harness.finish(handle)
     assert result.phase is RolloutPhase.CANCELLED
-    assert "everything stays as it is" in result.reason
+    assert "everything stays as it is: 2.0.0 runs in a 1 of 1 targets; 1 of 2 regions are as before" in result.reason
     assert harness.world.versions() == {"a1": "2.0.0", "b1": "1.0.0"}
 
 

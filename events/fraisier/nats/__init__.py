@@ -28,6 +28,7 @@ from fraisier.nats.events import (
     derived_event_id,
     new_event,
 )
+from fraisier.nats.freezes import Freeze, read_freeze, set_freeze
 from fraisier.nats.generations import mint_generation
 from fraisier.nats.handlers import EventHandlers
 from fraisier.nats.installing import install
@@ -47,6 +48,7 @@ __all__ = [
     "EventHandlers",
     "EventInvalid",
     "EventSubscriberRegistry",
+    "Freeze",
     "HandlersFailed",
     "HealthCheckEvents",
     "InvalidEvent",
@@ -70,5 +72,7 @@ __all__ = [
     "is_nats_enabled",
     "mint_generation",
     "new_event",
+    "read_freeze",
+    "set_freeze",
     "to_cdevent",
 ]

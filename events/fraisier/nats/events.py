@@ -55,6 +55,10 @@ class DeploymentEvents(EventType):
     SKIP_REQUESTED = "deployment.skip_requested"
     APPROVED = "deployment.approved"
     REJECTED = "deployment.rejected"
+    PROMOTED = "deployment.promoted"
+    ADJUSTED = "deployment.adjusted"
+    OVERRIDDEN = "deployment.overridden"
+    VERB_SENT = "deployment.verb_sent"
     CANCELLED = "deployment.cancelled"
 
 

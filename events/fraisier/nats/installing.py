@@ -12,6 +12,8 @@ from fraisier.nats.artifacts import open_artifacts
 from fraisier.nats.dead_letters import DeadLetters
 from fraisier.nats.durables import SOURCES, consumer_config
 from fraisier.nats.errors import PermissionDenied
+from fraisier.nats.freezes import STREAM as FREEZES
+from fraisier.nats.freezes import open_freezes
 from fraisier.nats.generations import STREAM as GENERATIONS
 from fraisier.nats.generations import open_generations
 from fraisier.nats.streams import DEAD_LETTERS, ensure_streams
@@ -45,8 +47,9 @@ async def _install(bus: "NatsEventBus", durables: Iterable[str]) -> None:
     await ensure_streams(js, bus.streams, shrink=True)
     await DeadLetters(bus).ensure()
     await open_generations(js, bus.streams)
+    await open_freezes(js, bus.streams)
     await open_artifacts(js, bus.streams)
-    for name in (DEAD_LETTERS, GENERATIONS, ARTIFACTS):
+    for name in (DEAD_LETTERS, GENERATIONS, FREEZES, ARTIFACTS):
         found = (await js.stream_info(name)).config
         if found.num_replicas != bus.streams.replicas:
             await js.update_stream(replace(found, num_replicas=bus.streams.replicas))

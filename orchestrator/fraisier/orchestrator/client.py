@@ -35,7 +35,7 @@ from fraisier.workflows.manifest.check import check_manifest
 from fraisier.workflows.manifest.models import Manifest
 from fraisier.workflows.planning import make_plan
 from fraisier.workflows.rollout import RolloutWorkflow
-from fraisier.workflows.search import searched_by
+from fraisier.workflows.search import STATE, searched_by
 from fraisier.workflows.status import RolloutStatus
 from fraisier.workflows.steps import LookInput, RegionLook
 from fraisier.workflows.verbs import Verb, VerbRequest, refused_one_way
@@ -223,6 +223,7 @@ class FraisierClient:
                     "version": version,
                     "rollout_id": order.rollout_id,
                     "started_at": datetime.now(timezone.utc).isoformat(),
+                    "actor": order.actor,
                 },
                 search_attributes=searched_by(service, version),
                 static_summary=summary,
@@ -254,18 +255,20 @@ class FraisierClient:
         return cast("Handle", self._to.temporal.get_workflow_handle_for(RolloutWorkflow.run, workflow_id(service)))
 
     async def _refuse_second(self, service: str) -> None:
+        """Say who holds the lock, since when and for what: out of Temporal itself, for there may be no worker."""
         try:
-            open_now = not await self.ended(service)
+            held = await self._handle(service).describe()
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return
             raise
-        if open_now:
-            status = await self.status(service)
-            since = status.started_at.strftime("%Y-%m-%d %H:%M:%S UTC")
+        if held.status is WorkflowExecutionStatus.RUNNING:
+            memo, state = await held.memo(), held.typed_search_attributes.get(STATE)
+            since = memo.get("started_at") or held.start_time.isoformat()
+            by = memo.get("actor") or "somebody"
             raise Refused(
-                f"a rollout of {service} is open: {status.version}, started by {status.actor or 'somebody'} "
-                f"at {since}, now {status.phase.value}. Watch it (fraisier rollout watch {service}), take it back "
+                f"a rollout of {service} is open: {memo.get('version', '')}, started by {by} at {since[:19]} UTC, "
+                f"now {state or 'starting'}. Watch it (fraisier rollout watch {service}), take it back "
                 f"(fraisier rollback {service}) or end it (fraisier cancel {service})."
             )
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from pydantic import BaseModel
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from fraisier.workflows.rollout import RolloutWorkflow
+from fraisier.workflows.contracts import RolloutResult
 
 _ROLLOUTS = 'WorkflowType = "RolloutWorkflow" AND ExecutionStatus != "ContinuedAsNew"'
 """A rollout that went on in further runs is the last of them."""
@@ -29,7 +29,7 @@ async def list_rollouts(temporal: Client) -> AsyncIterator[RolloutSummary]:
         memo = await run.memo()
         state = run.status.name.lower() if run.status else "unknown"
         if run.status is WorkflowExecutionStatus.COMPLETED:
-            handle = temporal.get_workflow_handle_for(RolloutWorkflow.run, run.id, run_id=run.run_id)
+            handle = temporal.get_workflow_handle(run.id, run_id=run.run_id, result_type=RolloutResult)
             state = (await handle.result(follow_runs=False)).phase.value
         yield RolloutSummary(
             service=memo.get("service", run.id.partition(":")[2]),

@@ -19,8 +19,10 @@ from fraisier.providers.migrations.migrator import PostgresMigrator
 from fraisier.providers.registry import load_provider
 from fraisier.workflows.activities.calendar import CalendarActivities
 from fraisier.workflows.activities.events import EventActivities
+from fraisier.workflows.activities.freezes import FreezeActivities
 from fraisier.workflows.activities.measures import MeasureActivities
 from fraisier.workflows.activities.migrations import MigrationActivities
+from fraisier.workflows.activities.requests import RequestActivities
 from fraisier.workflows.activities.targets import TargetActivities
 from fraisier.workflows.activities.workers import WorkerActivities
 from fraisier.workflows.jetstream import ArtifactCache, JetStreamLog
@@ -95,6 +97,7 @@ def _central(to: Connections) -> list[Callable[..., Any]]:
     """What needs no target, and more of the streams than a region may have."""
     log = JetStreamLog(to.bus, to.nats)
     events = EventActivities(log)
+    freezes = FreezeActivities(log)
     return [
         events.publish,
         events.mint_generation,
@@ -102,6 +105,9 @@ def _central(to: Connections) -> list[Callable[..., Any]]:
         events.ask_gate,
         MeasureActivities(GateMeter(log)).measure_gate,
         CalendarActivities().opening,
+        freezes.frozen,
+        freezes.thawed,
+        RequestActivities(log).listen,
         WorkerActivities(TemporalRoster(to.temporal)).expect_worker,
     ]
 

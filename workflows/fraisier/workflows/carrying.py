@@ -14,6 +14,7 @@ class Position(Model):
         wave: the number of the wave; 0 before the first one.
         pending: the regions of it that are still to start; None for all.
         generation: of the wave, when it has begun.
+        requeue: whether what was left behind is tried once more.
         failure: why the rollout failed, while what it touched goes back.
         back: the regions that go back for it.
         left: by region, what could not be taken back so far.
@@ -22,6 +23,7 @@ class Position(Model):
     wave: int = 0
     pending: tuple[str, ...] | None = None
     generation: int | None = None
+    requeue: bool = False
     failure: str | None = None
     back: tuple[str, ...] = ()
     left: dict[str, str] = Field(default_factory=dict)

@@ -94,6 +94,18 @@ class WindowPlan(Model):
     why: str = ""
 
 
+class PromotionPlan(Model):
+    """How a canary is promoted.
+
+    Attributes:
+        gates: asked about the canary, one after the other; when all pass it is promoted.
+        timeout: how long it waits for somebody to promote it; then it has failed. A pause stops this clock.
+    """
+
+    gates: tuple[GatePlan, ...] = ()
+    timeout: Duration = timedelta(hours=1)
+
+
 class RegionPlan(Model):
     """A region's part, with every count resolved.
 
@@ -101,6 +113,7 @@ class RegionPlan(Model):
         canary: how many targets form the first batch, 0 for none.
         max_parallel: how many targets go together after it.
         tolerance: how many targets may fail before the region fails.
+        promotion: how its canary is promoted; None for one that the rest follows at once.
         on_failure: what its failure does; None for what the wave says.
         soak: how long to wait after it before another region takes its place in the wave.
         time_zone: the IANA zone of its windows and freezes.
@@ -116,6 +129,7 @@ class RegionPlan(Model):
     canary: int = 0
     max_parallel: int = 1
     tolerance: int = 0
+    promotion: PromotionPlan | None = None
     on_failure: OnFailure | None = None
     soak: Duration = timedelta(0)
     health: HealthCheck
@@ -143,7 +157,13 @@ class WavePlan(Model):
 
 
 class Plan(Model):
-    """A rollout as it will be done: the manifest with every default and count resolved."""
+    """A rollout as it will be done: the manifest with every default and count resolved.
+
+    Attributes:
+        requeue: whether what failed or was skipped on the way is tried once more at the end.
+        heeds_events: whether verbs to it may come as events.
+        heeds_freeze: whether a freeze of all services keeps its regions from starting.
+    """
 
     service: str
     release: ReleasePlan
@@ -154,6 +174,9 @@ class Plan(Model):
     decision_timeout: Duration = timedelta(minutes=10)
     migrations: tuple[Migration, ...] = ()
     preflight: Preflight = Preflight.ALL
+    requeue: bool = False
+    heeds_freeze: bool = False
+    heeds_events: bool = False
 
     def wave(self, number: int) -> WavePlan:
         """A wave by its number."""
@@ -234,6 +257,8 @@ class RegionOutcome(str, Enum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     STOPPED = "stopped"
+    CANARY = "canary"
+    """Its canary is up; the rest waits until it is promoted."""
     ROLLED_BACK = "rolled_back"
     ROLLBACK_FAILED = "rollback_failed"
 
@@ -254,15 +279,13 @@ class RegionCarry(Model):
     """Where a region's workflow goes on.
 
     Attributes:
-        staged: the targets that are cut into batches; None while staging goes on.
-        batches_done: how many of those batches are done.
-        entered: whether the hooks before the next one have run.
+        batch: the targets of the batch that was begun and has not ended.
+        activated: whether a first batch was begun.
     """
 
     board: BoardCarry
-    staged: tuple[str, ...] | None = None
-    batches_done: int = 0
-    entered: bool = False
+    batch: tuple[str, ...] = ()
+    activated: bool = False
 
 
 class RegionInput(Model):
@@ -271,7 +294,9 @@ class RegionInput(Model):
     Attributes:
         wave: the number of the wave it belongs to.
         generation: the fencing generation of this forward run.
-        unfit: targets that preflight has already counted as failed, with the reason.
+        unfit: targets that have already been counted as failed, with the reason.
+        done: targets that an earlier run of this rollout has brought to the release.
+        only_canary: whether it ends after its canary.
         carried: where an earlier run of the workflow stopped.
     """
 
@@ -282,7 +307,16 @@ class RegionInput(Model):
     generation: int
     unfit: dict[str, str] = Field(default_factory=dict)
     paused: bool = False
+    done: tuple[str, ...] = ()
+    only_canary: bool = False
     carried: RegionCarry | None = None
+
+
+class RegionSettings(Model):
+    """What may change while a region runs; see `RegionPlan`."""
+
+    max_parallel: int
+    tolerance: int
 
 
 class RegionReport(Model):
@@ -296,6 +330,11 @@ class RegionReport(Model):
     def touched(self) -> tuple[str, ...]:
         """The names of the targets that a rollback must visit."""
         return tuple(report.target for report in self.targets if report.touched)
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Why each target failed that did."""
+        return {one.target: one.error for one in self.targets if one.outcome is TargetOutcome.FAILED}
 
     @property
     def error(self) -> str:

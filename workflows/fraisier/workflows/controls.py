@@ -28,6 +28,9 @@ class Controls(Carried):
         ballot: the vote that is open, if one is.
         one_way: why the release before does not fit any more, so that a rollback needs an override; empty while it
             fits.
+        canaries: the regions whose canary waits, and whether it was promoted.
+        let_start: the regions that may start whatever keeps them, and who said so.
+        decision: the request that decided what is done after the last failure.
     """
 
     KEPT: ClassVar[dict[str, Any]] = {
@@ -36,6 +39,7 @@ class Controls(Carried):
         "ending": Verb | None,
         "request": VerbRequest,
         "_seen": list[str],
+        "let_start": list[tuple[str, str]],
     }
 
     def __init__(self) -> None:
@@ -44,6 +48,9 @@ class Controls(Carried):
         self.paused = False
         self.ending: Verb | None = None
         self.request = VerbRequest()
+        self.canaries: dict[str, bool] = {}
+        self.let_start: dict[str, str] = {}
+        self.decision = VerbRequest()
         self._deciding = False
         self._closing = False
         self._decision: Verb | None = None
@@ -63,11 +70,20 @@ class Controls(Carried):
             return f"nothing has failed that waits for a decision, so there is nothing to {verb.value}"
         if verb is Verb.ROLLBACK and self.one_way:
             return refused_one_way(self.one_way, request)
+        if verb is Verb.PROMOTE:
+            return self._no_canary(request)
         if verb in VOTES:
             return (
                 self.ballot.refusal(request) if self.ballot else f"no gate waits for approval: nothing to {verb.value}"
             )
         return ""
+
+    def _no_canary(self, request: VerbRequest) -> str:
+        waiting = [name for name, promoted in self.canaries.items() if not promoted]
+        if not waiting:
+            return "no canary waits, so there is nothing to promote"
+        unknown = [name for name in request.regions if name not in waiting]
+        return f"no canary of {', '.join(unknown)} waits, only of {', '.join(waiting)}" if unknown else ""
 
     def repeated(self, request: VerbRequest) -> bool:
         """Whether a request with this ID has taken effect before."""
@@ -80,11 +96,15 @@ class Controls(Carried):
         if verb in (Verb.PAUSE, Verb.RESUME):
             self.paused = verb is Verb.PAUSE
         elif verb in (Verb.RETRY, Verb.SKIP):
-            self._decision = verb
+            self._decision, self.decision = verb, request
+        elif verb is Verb.PROMOTE:
+            self.canaries |= dict.fromkeys(request.regions or self.canaries, True)
+        elif verb is Verb.OVERRIDE:
+            self.let_start |= dict.fromkeys(request.regions, request.by)
         elif verb in VOTES:
             if self.ballot is not None:
                 self.ballot.take(verb, request)
-        else:
+        elif verb in (Verb.ROLLBACK, Verb.CANCEL):
             self.ending = verb
             self.paused = False
             self.request = request

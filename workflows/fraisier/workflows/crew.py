@@ -13,15 +13,19 @@ from fraisier.workflows.contracts import (
     RegionInput,
     RegionOutcome,
     RegionReport,
+    RegionSettings,
     RollbackInput,
     RolloutInput,
     TargetOutcome,
     TargetReport,
 )
 from fraisier.workflows.controls import Controls, Interrupted
+from fraisier.workflows.evidence import Evidence
 from fraisier.workflows.failures import describe
+from fraisier.workflows.gatekeeper import Gatekeeper
 from fraisier.workflows.openings import Openings
 from fraisier.workflows.placement import preflight
+from fraisier.workflows.promotions import Promotions
 from fraisier.workflows.region import RegionWorkflow
 from fraisier.workflows.region_rollback import RegionRollbackWorkflow
 from fraisier.workflows.rollout_state import RolloutState
@@ -38,6 +42,8 @@ class Crew:
         order: the rollout's input.
         state: where results are remembered.
         controls: whose interruptions are heeded.
+        evidence: mints the generations of runs that follow a canary.
+        gatekeeper: asks the gates of canaries.
         on_change: called after the state changed, to show it.
 
     Attributes:
@@ -45,12 +51,21 @@ class Crew:
     """
 
     def __init__(
-        self, order: RolloutInput, state: RolloutState, controls: Controls, *, on_change: Callable[[], None]
+        self,
+        order: RolloutInput,
+        state: RolloutState,
+        controls: Controls,
+        evidence: Evidence,
+        gatekeeper: Gatekeeper,
+        *,
+        on_change: Callable[[], None],
     ) -> None:
         self._order = order
         self._state = state
         self._controls = controls
         self._show = on_change
+        self._evidence = evidence
+        self._promotions = Promotions(state, controls, gatekeeper, on_change=on_change)
         self._openings = Openings(state, controls, on_change=on_change)
         self.put_off: list[str] = []
         self._running: dict[str, workflow.ChildWorkflowHandle[RegionWorkflow, RegionReport]] = {}
@@ -74,8 +89,13 @@ class Crew:
 
         (self.put_off,) = await self._controls.through(asyncio.create_task(in_window([*names], one, shut=shut)))
 
-    async def run_regions(self, number: int, names: Iterable[str], generation: int) -> list[RegionReport]:
+    async def run_regions(
+        self, number: int, names: Iterable[str], generation: int, *, to_the_last: bool = False
+    ) -> list[RegionReport]:
         """Roll regions of a wave out, so many at a time; none is started after one has failed that stops the others.
+
+        Args:
+            to_the_last: let none stop the others.
 
         Raises:
             Interrupted: the rollout was asked to end; every started region has stopped by then.
@@ -86,24 +106,24 @@ class Crew:
         reports: list[RegionReport] = []
         stops: list[str] = []
 
-        def stopped() -> bool:
-            return bool(stops)
-
         async def one(name: str) -> None:
+            def gone() -> bool:
+                return bool(stops) or name not in self._plan.wave(number).regions
+
             started = False
-            while not started and not stopped():
-                await self._openings.wait(name, lambda: stopped() or long_enough())
-                async with room.place():
+            while not started and not gone():
+                await self._openings.wait(name, lambda: gone() or long_enough())
+                async with room:
                     await self._controls.hold()
                     if long_enough():
                         self.put_off.append(name)
                         return
                     # It may have had to wait for room until its window had closed again.
-                    started = not stopped() and await self._openings.may_start(name)
+                    started = not gone() and await self._openings.may_start(name)
                     if started:
-                        report = await self._run_region(name, number, generation)
+                        report = await self._roll_out(name, number, generation)
                         reports.append(report)
-                        if self._stops(number, report):
+                        if not to_the_last and self._stops(number, report):
                             stops.append(name)
                         await self._soak(report)
 
@@ -126,7 +146,20 @@ class Crew:
             name = report.region
             await self._controls.wait(lambda: self._plan.regions[name].soak, f"soak after {name}")
 
-    async def _run_region(self, name: str, wave: int, generation: int) -> RegionReport:
+    async def _roll_out(self, name: str, number: int, generation: int) -> RegionReport:
+        """Roll a region out; after a canary that waits to be promoted, the rest of it in a run of its own."""
+        report = await self._run_region(name, number, generation)
+        if report.outcome is not RegionOutcome.CANARY:
+            return report
+        refused = await self._promotions.wait(name, number)
+        if refused:
+            return self._state.not_promoted(report, refused)
+        return await self._run_region(name, number, await self._evidence.mint(f"{name} after its canary"), report)
+
+    async def _run_region(
+        self, name: str, wave: int, generation: int, canary: RegionReport | None = None
+    ) -> RegionReport:
+        region, done = self._plan.regions[name], tuple(self._state.done.get(name, ()))
         self._state.generations[name] = generation
         self._state.skipped.discard(name)
         self._state.region(name, "running")
@@ -136,11 +169,13 @@ class Crew:
             RegionInput(
                 rollout_id=self._order.rollout_id,
                 release=self._plan.release,
-                region=self._plan.regions[name],
+                region=region,
                 wave=wave,
                 generation=generation,
-                unfit=self._state.unfit.get(name, {}),
+                unfit=self._state.unfit.get(name, {}) | (canary.failed if canary else {}),
                 paused=self._controls.paused,
+                done=done,
+                only_canary=region.promotion is not None and not done,
             ),
             id=f"rollout:{self._plan.service}:{self._order.rollout_id}:{name}",
             static_summary=f"{name}: {self._plan.service} {self._plan.release.version}",
@@ -182,15 +217,23 @@ class Crew:
         self._show()
         return report
 
+    async def adjust(self, before: Plan) -> None:
+        """Let running regions know what has changed about them."""
+        for name in tuple(self._running):
+            now = self._plan.regions[name]
+            if now != before.regions[name]:
+                settings = RegionSettings(max_parallel=now.max_parallel, tolerance=now.tolerance)
+                await self._signal(name, RegionWorkflow.adjust, settings)
+
     async def pass_on(self, verb: Verb) -> None:
         """Let running regions know of a pause or its end."""
         signals = {Verb.PAUSE: RegionWorkflow.hold, Verb.RESUME: RegionWorkflow.release}
         if verb in signals:
             await asyncio.gather(*(self._signal(name, signals[verb]) for name in tuple(self._running)))
 
-    async def _signal(self, name: str, signal: Any) -> None:
+    async def _signal(self, name: str, signal: Any, *payload: Any) -> None:
         try:
-            await self._running[name].signal(signal)
+            await self._running[name].signal(signal, *payload)
         except FailureError as error:
             if is_cancelled_exception(error):
                 raise
@@ -244,7 +287,7 @@ class Crew:
         report = await self._ask_back(name, order)
         self._state.region(name, report.outcome.value, report.error)
         if report.outcome is RegionOutcome.ROLLED_BACK:
-            self._state.touched.pop(name)
+            self._state.went_back(name)
         self._show()
         return report
 

@@ -30,6 +30,9 @@ VERB_EVENTS = {
     Verb.SKIP: "deployment.skip_requested",
     Verb.APPROVE: "deployment.approved",
     Verb.REJECT: "deployment.rejected",
+    Verb.PROMOTE: "deployment.promoted",
+    Verb.ADJUST: "deployment.adjusted",
+    Verb.OVERRIDE: "deployment.overridden",
 }
 
 
@@ -71,6 +74,10 @@ class Evidence(Carried):
         data: dict[str, Any] = {"by": request.by, "reason": request.reason, "request_id": request.id}
         if request.override:
             data["override"] = True
+        if request.regions:
+            data["regions"] = [*request.regions]
+        if request.adjust is not None:
+            data["change"] = request.adjust.model_dump(mode="json", exclude_defaults=True)
         if ballot is not None:
             data |= {"gate": ballot.gate, "wave": ballot.wave}
         try:
@@ -98,14 +105,19 @@ class Evidence(Carried):
     async def start_wave(self, wave: WavePlan, generation: int) -> None:
         """Note where the streams end before a wave's first step, and tell that it starts."""
         starts = self._wave_starts.setdefault(wave.number, {})
-        for event_type in (asked.event for asked in self._plan.gates if asked.event):
+        gates = (*self._plan.gates, *self._canary_gates(wave))
+        for event_type in (asked.event for asked in gates if asked.event):
             if event_type not in starts:
                 starts[event_type] = await self._last_sequence(event_type)
-        for measure in (asked.measure for asked in self._plan.gates):
+        for measure in (asked.measure for asked in gates):
             if isinstance(measure, MetricMeasure):
                 starts[_metric_key(measure)] = await self._last_sequence(measure.event)
         data = {"wave": wave.number, "regions": [*wave.regions], "generation": generation}
         await self.announce("deployment.wave_started", step=f"{generation}.wave", data=data)
+
+    def _canary_gates(self, wave: WavePlan) -> list[GatePlan]:
+        promotions = (self._plan.regions[name].promotion for name in wave.regions)
+        return [asked for promotion in promotions if promotion for asked in promotion.gates]
 
     def wave_start(self, wave: WavePlan, asked: GatePlan) -> int:
         """Where the stream that a gate reads stood when the wave started; 0 for a gate that reads none."""

@@ -22,6 +22,12 @@ NO_WORKER = "NoWorker"
 """The type of a step that nobody is there to take."""
 
 
+class WorkerStops(Exception):
+    """This worker was asked to stop: what only waits goes on at another one."""
+
+    mendable = True
+
+
 @contextmanager
 def mapped_failures() -> Iterator[None]:
     """Raise every provider and event error as an `ApplicationError` of its class's name.

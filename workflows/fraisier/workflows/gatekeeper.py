@@ -1,5 +1,7 @@
 """Gates asked, by whatever they ask: the streams, a measurement, or people."""
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -24,6 +26,21 @@ GATE_EVENTS = {
     Verdict.FAIL: "deployment.gate_failed",
     Verdict.INCONCLUSIVE: "deployment.gate_inconclusive",
 }
+
+
+@dataclass(frozen=True)
+class Question:
+    """A gate, and what it is asked about.
+
+    Attributes:
+        regions: what is expected of each.
+        given_up: whether nobody wants the answer any more.
+    """
+
+    wave: WavePlan
+    gate: GatePlan
+    regions: dict[str, RegionExpectation]
+    given_up: Callable[[], bool] = lambda: False
 
 
 class Gatekeeper(Carried):
@@ -60,25 +77,41 @@ class Gatekeeper(Carried):
     async def ask(self, wave: WavePlan, asked: GatePlan) -> GateReport:
         """Ask a gate about a wave and tell its verdict; a pause stops its clock, and it measures anew after it."""
         self._evidence.mint_early(f"wave {wave.number + 1}")
-        left = asked.timeout.total_seconds()
+        report = await self._ask(Question(wave, asked, self._expected(self._rolled_out(wave))))
+        if report is None:
+            raise RuntimeError("only the gate of a canary is ever given up")
+        return report
+
+    async def ask_about(
+        self, name: str, wave: WavePlan, asked: GatePlan, given_up: Callable[[], bool]
+    ) -> GateReport | None:
+        """Ask a gate about what is done in one region by now; None when it was given up."""
+        expected = self._expected((name,))[name]
+        done = expected.model_copy(update={"targets": tuple(self._state.done[name]), "tolerance": 0})
+        return await self._ask(Question(wave, asked, {name: done}, given_up))
+
+    async def _ask(self, question: Question) -> GateReport | None:
+        left = question.gate.timeout.total_seconds()
         report = None
         while report is None:
             await self._controls.hold()
+            if question.given_up():
+                return None
             started = workflow.time()
-            report = await self._once(wave, asked, max(left, 0))
+            report = await self._once(question, max(left, 0))
             left -= workflow.time() - started
         self._controls.ballot = None
         self._asked += 1
         await self._evidence.announce(
-            GATE_EVENTS[report.verdict], step=f"gate.{self._asked}", data=_told(wave, asked, report)
+            GATE_EVENTS[report.verdict], step=f"gate.{self._asked}", data=_told(question, report)
         )
         return report
 
-    async def _once(self, wave: WavePlan, asked: GatePlan, seconds: float) -> GateReport | None:
-        """One go at it; None when a pause came between."""
+    async def _once(self, question: Question, seconds: float) -> GateReport | None:
+        """One go at it; None when a pause came between, or it was given up."""
         if self._controls.ballot is not None:
             return await self._vote(self._controls.ballot, seconds)
-        return await self._measure(self._start(wave, asked, seconds))
+        return await self._measure(question, self._start(question, seconds))
 
     async def _vote(self, ballot: Ballot, seconds: float) -> GateReport | None:
         in_time = await self._controls.until(
@@ -86,19 +119,20 @@ class Gatekeeper(Carried):
         )
         return None if in_time and not ballot.decided else ballot.report()
 
-    def _start(self, wave: WavePlan, asked: GatePlan, seconds: float) -> workflow.ActivityHandle[GateReport]:
-        summary = f"gate {asked.name} after wave {wave.number}"
+    def _start(self, question: Question, seconds: float) -> workflow.ActivityHandle[GateReport]:
+        asked = question.gate
+        summary = f"gate {asked.name} after wave {question.wave.number}"
         if asked.measure is not None:
-            measure = self._measure_input(wave, asked, seconds)
+            measure = self._measure_input(question, seconds)
             return workflow.start_activity_method(
                 MeasureActivities.measure_gate, measure, summary=summary, **gate(asked.timeout)
             )
-        events = self._gate_input(wave, asked, seconds)
+        events = self._gate_input(question, seconds)
         return workflow.start_activity_method(EventActivities.ask_gate, events, summary=summary, **gate(asked.timeout))
 
-    async def _measure(self, handle: workflow.ActivityHandle[GateReport]) -> GateReport | None:
+    async def _measure(self, question: Question, handle: workflow.ActivityHandle[GateReport]) -> GateReport | None:
         try:
-            await self._controls.until(lambda: handle.done() or self._controls.paused)
+            await self._controls.until(lambda: handle.done() or self._controls.paused or question.given_up())
         except Interrupted:
             await _drop(handle)
             raise
@@ -110,35 +144,43 @@ class Gatekeeper(Carried):
         except ActivityError as error:
             return GateReport(verdict=Verdict.INCONCLUSIVE, detail=f"could not be measured: {describe(error)}")
 
-    def _gate_input(self, wave: WavePlan, asked: GatePlan, seconds: float) -> GateInput:
+    def _gate_input(self, question: Question, seconds: float) -> GateInput:
         return GateInput(
-            gate=asked,
+            gate=question.gate,
             rollout_id=self._order.rollout_id,
             service=self._plan.service,
             digest=self._plan.release.digest,
-            regions={
-                name: RegionExpectation(
-                    targets=tuple(target.name for target in self._plan.regions[name].targets),
-                    tolerance=self._plan.regions[name].tolerance,
-                    generation=self._state.generations[name],
-                )
-                for name in self._rolled_out(wave)
-            },
-            after=self._evidence.wave_start(wave, asked),
+            regions=question.regions,
+            after=self._evidence.wave_start(question.wave, question.gate),
             seconds_left=seconds,
         )
 
-    def _measure_input(self, wave: WavePlan, asked: GatePlan, seconds: float) -> MeasureInput:
+    def _measure_input(self, question: Question, seconds: float) -> MeasureInput:
         return MeasureInput(
-            gate=asked,
+            gate=question.gate,
             rollout_id=self._order.rollout_id,
             service=self._plan.service,
             version=self._plan.release.version,
             digest=self._plan.release.digest,
-            regions=self._rolled_out(wave),
-            after=self._evidence.wave_start(wave, asked),
+            regions=tuple(question.regions),
+            after=self._evidence.wave_start(question.wave, question.gate),
             seconds_left=seconds,
         )
+
+    def _expected(self, names: Iterable[str]) -> dict[str, RegionExpectation]:
+        return {
+            name: RegionExpectation(
+                targets=tuple(target.name for target in self._plan.regions[name].targets),
+                tolerance=self._plan.regions[name].tolerance,
+                generation=self._state.generations[name],
+                earlier={
+                    target: generation
+                    for target, generation in self._state.done.get(name, {}).items()
+                    if generation != self._state.generations[name]
+                },
+            )
+            for name in names
+        }
 
     def _rolled_out(self, wave: WavePlan) -> tuple[str, ...]:
         """The wave's regions that a gate asks about."""
@@ -147,7 +189,8 @@ class Gatekeeper(Carried):
         )
 
 
-def _told(wave: WavePlan, asked: GatePlan, report: GateReport) -> dict[str, object]:
+def _told(question: Question, report: GateReport) -> dict[str, object]:
+    wave, asked = question.wave, question.gate
     told = {"gate": asked.name, "wave": wave.number, "detail": report.detail, "evidence": [*report.evidence]}
     if report.measured:
         told["measured"] = report.measured

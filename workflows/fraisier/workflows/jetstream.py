@@ -13,6 +13,7 @@ from fraisier.nats import (
     NatsEventBus,
     mint_generation,
     new_event,
+    read_freeze,
 )
 from fraisier.nats.subjects import Subject, subject_filter
 from fraisier.workflows.contracts import StoredArtifact
@@ -54,10 +55,24 @@ class JetStreamLog:
         """The last sequence of the stream that holds this event type, 0 when it is empty."""
         return await self._bus.last_sequence(_domain(event_type))
 
-    async def facts(self, *, event_type: str, rollout_id: str, service: str, after: int) -> AsyncIterator[Fact]:
+    async def frozen(self) -> str:
+        """Who froze all services, since when and why; empty when nobody did."""
+        freeze = await read_freeze(self._client)
+        if freeze is None or not freeze.on:
+            return ""
+        why = f": {freeze.reason}" if freeze.reason else ""
+        return f"all services are frozen by {freeze.by or 'somebody'} since {freeze.since:%F %H:%M} UTC{why}"
+
+    async def facts(
+        self, *, event_type: str, rollout_id: str, service: str, after: int, alone: bool = False
+    ) -> AsyncIterator[Fact]:
         """All stored events of the type's domain, of one rollout, after a sequence, in order; then it ends."""
         stored = self._bus.read(
-            _domain(event_type), service=service, deployment_id=rollout_id, start_sequence=after + 1
+            _domain(event_type),
+            service=service,
+            deployment_id=rollout_id,
+            event=_event(event_type) if alone else "*",
+            start_sequence=after + 1,
         )
         async for event in stored:
             yield _unreadable(event) if isinstance(event, InvalidEvent) else _fact(event)
@@ -65,13 +80,17 @@ class JetStreamLog:
     async def recent(self, *, event_type: str, service: str, over: timedelta) -> AsyncIterator[Fact]:
         """All events of a type and a service, of whatever publisher, that were stored in the last `over`, in order."""
         since = datetime.now(timezone.utc) - over
-        stored = self._bus.read(_domain(event_type), service=service, event=event_type.partition(".")[2], since=since)
+        stored = self._bus.read(_domain(event_type), service=service, event=_event(event_type), since=since)
         async for event in stored:
             yield _unreadable(event) if isinstance(event, InvalidEvent) else _fact(event)
 
-    def hints(self, *, event_type: str, rollout_id: str, service: str) -> AbstractAsyncContextManager[Hint]:
+    def hints(
+        self, *, event_type: str, rollout_id: str, service: str, alone: bool = False
+    ) -> AbstractAsyncContextManager[Hint]:
         """A hint for the same events."""
-        return self._bus.hints(subject_filter(_domain(event_type), service=service, deployment_id=rollout_id))
+        event = _event(event_type) if alone else "*"
+        subject = subject_filter(_domain(event_type), service=service, deployment_id=rollout_id, event=event)
+        return self._bus.hints(subject)
 
 
 class ArtifactCache:
@@ -93,6 +112,10 @@ class ArtifactCache:
 
 def _domain(event_type: str) -> str:
     return event_type.split(".", 1)[0]
+
+
+def _event(event_type: str) -> str:
+    return event_type.partition(".")[2]
 
 
 def _fact(event: Event) -> Fact:

@@ -47,6 +47,9 @@ STEP = _options(timedelta(hours=1))
 EVENT = _options(timedelta(hours=24))
 """Publishing, minting and reading positions: they wait while NATS is away instead of failing."""
 
+LISTEN: Options = {**EVENT, "cancellation_type": ActivityCancellationType.TRY_CANCEL}
+"""Waiting for what somebody may say: it has no effect, so nobody waits for its end."""
+
 
 def placed(task_queue: str) -> Options:
     """A step for a region's own workers."""

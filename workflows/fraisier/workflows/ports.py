@@ -43,15 +43,31 @@ class EventLog(Protocol):
         """The last sequence of the stream that holds this event type, 0 when it is empty."""
         ...
 
-    def facts(self, *, event_type: str, rollout_id: str, service: str, after: int) -> AsyncIterator[Fact]:
-        """All stored events of the type's domain, of one rollout, after a sequence, in order; then it ends."""
+    async def frozen(self) -> str:
+        """Who froze all services, since when and why; empty when nobody did. Waits while the streams are away."""
+        ...
+
+    def facts(
+        self, *, event_type: str, rollout_id: str, service: str, after: int, alone: bool = False
+    ) -> AsyncIterator[Fact]:
+        """All stored events of the type's domain, of one rollout, after a sequence, in order; then it ends.
+
+        Args:
+            event_type: the type whose domain is read.
+            rollout_id: the rollout.
+            service: its service.
+            after: only later sequences.
+            alone: read the type itself, and nothing else of its domain.
+        """
         ...
 
     def recent(self, *, event_type: str, service: str, over: timedelta) -> AsyncIterator[Fact]:
         """All events of a type and a service, of whatever publisher, that were stored in the last `over`, in order."""
         ...
 
-    def hints(self, *, event_type: str, rollout_id: str, service: str) -> AbstractAsyncContextManager[Hint]:
+    def hints(
+        self, *, event_type: str, rollout_id: str, service: str, alone: bool = False
+    ) -> AbstractAsyncContextManager[Hint]:
         """A hint for the same events."""
         ...
 

@@ -7,12 +7,13 @@ from temporalio.exceptions import ActivityError
 
 from fraisier.workflows.activities.events import EventActivities
 from fraisier.workflows.activities.targets import TargetActivities
-from fraisier.workflows.arithmetic import batches, region_failed
+from fraisier.workflows.arithmetic import region_failed
 from fraisier.workflows.contracts import (
     RegionCarry,
     RegionInput,
     RegionOutcome,
     RegionReport,
+    RegionSettings,
     TargetOutcome,
     TargetPlan,
 )
@@ -39,6 +40,7 @@ class RegionWorkflow:
         """Set the board up before any signal can arrive."""
         self._order = order
         self._held = order.paused
+        self._activated = order.carried is not None and order.carried.activated
         self._doing = "starting"
         self._board = TargetBoard(
             rollout_id=order.rollout_id,
@@ -48,9 +50,11 @@ class RegionWorkflow:
             carried=order.carried.board if order.carried else None,
         )
         self._hooks = RegionHooks(order.region.hooks, self._board)
-        self._at = order.carried
+        self._settings = RegionSettings(max_parallel=order.region.max_parallel, tolerance=order.region.tolerance)
         for target, reason in {} if order.carried else order.unfit.items():
             self._board.fail(target, reason)
+        for target in () if order.carried else order.done:
+            self._board.note(target, outcome=TargetOutcome.SUCCEEDED)
 
     @workflow.run
     async def run(self, order: RegionInput) -> RegionReport:
@@ -59,7 +63,7 @@ class RegionWorkflow:
             await self._announce("deployment.started")
         if order.carried or (not self._over() and await self._enter()):
             await self._stage()
-        await self._deploy_all(self._staged())
+        await self._deploy_all(order.carried.batch if order.carried else ())
         if self._outcome() is RegionOutcome.SUCCEEDED:
             await self._hooks.run("region", "after", self._board.standing(TargetOutcome.SUCCEEDED))
         outcome = self._outcome()
@@ -85,13 +89,20 @@ class RegionWorkflow:
         """End as soon as the running steps have ended."""
         self._board.stop()
 
+    @workflow.signal
+    def adjust(self, settings: RegionSettings) -> None:
+        """Go on with other settings, from the next batch on."""
+        self._settings = settings
+
     @workflow.query
     def report(self) -> RegionReport:
         """How the targets stand now."""
         return self._report(self._outcome())
 
     async def _enter(self) -> bool:
-        return await self._hooks.run("region", "before", self._board.standing(TargetOutcome.PENDING))
+        return bool(self._order.done) or await self._hooks.run(
+            "region", "before", self._board.standing(TargetOutcome.PENDING)
+        )
 
     async def _stage(self) -> None:
         waiting = self._board.standing(TargetOutcome.PENDING)
@@ -103,40 +114,43 @@ class RegionWorkflow:
                 self._board.note(target.name, outcome=TargetOutcome.STAGED)
 
         if await in_window(waiting, one):
-            self._renew(None)
+            self._renew()
 
-    def _staged(self) -> list[TargetPlan]:
-        """The targets that are cut into batches, whatever has become of them in earlier runs."""
-        if self._at is None or self._at.staged is None:
-            return self._board.standing(TargetOutcome.STAGED)
-        staged = dict.fromkeys(self._at.staged)
-        return [target for target in self._order.region.targets if target.name in staged]
+    def _renew(self, batch: Sequence[TargetPlan] = ()) -> None:
+        """Go on in a run with a history of its own; nothing is under way. A region that is over ends in this one.
 
-    def _renew(self, staged: Sequence[TargetPlan] | None, *, batches_done: int = 0, entered: bool = False) -> None:
-        """Go on in a run with a history of its own; nothing is under way. A region that is over ends in this one."""
+        Args:
+            batch: the batch that this run has begun and not ended.
+        """
         if not self._over():
             at = RegionCarry(
-                board=self._board.carry(),
-                staged=None if staged is None else tuple(target.name for target in staged),
-                batches_done=batches_done,
-                entered=entered,
+                board=self._board.carry(), batch=tuple(one.name for one in batch), activated=self._activated
             )
-            workflow.continue_as_new(self._order.model_copy(update={"carried": at, "paused": self._held}))
+            region = self._order.region.model_copy(update=self._settings.model_dump())
+            workflow.continue_as_new(
+                self._order.model_copy(update={"carried": at, "paused": self._held, "region": region})
+            )
 
-    async def _deploy_all(self, staged: Sequence[TargetPlan]) -> None:
-        """Batch by batch, from where an earlier run stopped."""
-        at, region = self._at or RegionCarry(board=self._board.carry()), self._order.region
-        for number, batch in enumerate(batches(staged, canary=region.canary, max_parallel=region.max_parallel)):
-            if number < at.batches_done:
-                continue
+    async def _deploy_all(self, begun: Sequence[str]) -> None:
+        """Batch by batch, first to the end of one that an earlier run has begun."""
+        batch: Sequence[TargetPlan] = [one for one in self._order.region.targets if one.name in begun]
+        while batch := batch or self._next_batch():
             await self._until_released()
             if self._over():
                 break
-            left = await self._deploy(batch, entered=at.entered and number == at.batches_done)
-            if left:
-                self._renew(staged, batches_done=number, entered=True)
+            if await self._deploy(batch, entered=bool(begun)):
+                self._renew(batch)
             elif long_enough():
-                self._renew(staged, batches_done=number + 1)
+                self._renew()
+            batch, begun = (), ()
+
+    def _next_batch(self) -> Sequence[TargetPlan]:
+        """The targets that go next: a canary first, unless an earlier run has brought some to the release."""
+        staged = self._board.standing(TargetOutcome.STAGED)
+        if self._activated or self._order.done:
+            return () if self._order.only_canary else staged[: self._settings.max_parallel]
+        self._activated = True
+        return staged[: self._order.region.canary or self._settings.max_parallel]
 
     async def _deploy(self, batch: Sequence[TargetPlan], *, entered: bool = False) -> list[TargetPlan]:
         """Exchange a batch; returns the targets that a run with a history of its own must go on with.
@@ -204,14 +218,17 @@ class RegionWorkflow:
 
     def _over(self) -> bool:
         return self._board.stopping or region_failed(
-            self._board.counted(TargetOutcome.FAILED), self._order.region.tolerance
+            self._board.counted(TargetOutcome.FAILED), self._settings.tolerance
         )
 
     def _outcome(self) -> RegionOutcome:
-        if region_failed(self._board.counted(TargetOutcome.FAILED), self._order.region.tolerance):
+        if region_failed(self._board.counted(TargetOutcome.FAILED), self._settings.tolerance):
             return RegionOutcome.FAILED
         done = self._board.counted(TargetOutcome.SUCCEEDED, TargetOutcome.FAILED)
-        return RegionOutcome.SUCCEEDED if done == len(self._order.region.targets) else RegionOutcome.STOPPED
+        if done == len(self._order.region.targets):
+            return RegionOutcome.SUCCEEDED
+        waits = self._order.only_canary and self._activated and not self._board.stopping
+        return RegionOutcome.CANARY if waits else RegionOutcome.STOPPED
 
     async def _close(self, outcome: RegionOutcome) -> None:
         self._say(outcome.value)

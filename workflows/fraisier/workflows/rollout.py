@@ -19,7 +19,6 @@ from fraisier.workflows.contracts import (
 )
 from fraisier.workflows.controls import Interrupted
 from fraisier.workflows.failures import describe, was_refused, with_left
-from fraisier.workflows.gatekeeper import Gatekeeper
 from fraisier.workflows.migrations import MigrationFailed, Migrations
 from fraisier.workflows.policy import UNREACHABLE_AFTER_S
 from fraisier.workflows.rollout_desk import RolloutDesk
@@ -44,7 +43,6 @@ class RolloutWorkflow(RolloutDesk):
     def __init__(self, order: RolloutInput) -> None:
         """Set everything up before any signal can arrive."""
         super().__init__(order)
-        self._gatekeeper = Gatekeeper(order, self._state, self._controls, self._evidence)
         self._migrations = Migrations(order, self._state, self._controls, self._evidence, on_change=self._show)
         for name, part in self._parts().items():
             part.recall((order.carried or {}).get(name, {}))
@@ -78,8 +76,10 @@ class RolloutWorkflow(RolloutDesk):
         order = self._order
         if order.carried is not None:
             self._show()
+            self._requests.start()
             return
         await self._evidence.announce("deployment.triggered", data={"actor": order.actor})
+        self._requests.start()
         if order.undo is not None:
             await self._obey(Verb.ROLLBACK, VerbRequest(by=order.actor, reason=order.reason))
 
@@ -99,14 +99,18 @@ class RolloutWorkflow(RolloutDesk):
         await self._expand()
 
     async def _roll_out(self, number: int) -> None:
+        self._state.current = number
         at, self._at = self._at, Position(wave=number)
         pending = self._plan.wave(number).regions if at.pending is None else at.pending
         if pending and self._plan.preflight is Preflight.WAVE:
             await self._look(pending, Position(wave=number))
-        while pending:
+        while pending or at.requeue:
             await self._controls.hold()
-            await self._run_wave(number, pending, at.generation)
+            if pending:
+                await self._run_wave(number, pending, at.generation)
             at = Position(wave=number)
+            if self._plan.requeue and self._plan.is_last(self._plan.wave(number)):
+                await self._requeue(number)
             await self._soak(number)
             pending = await self._pass_gates(self._plan.wave(number))
 
@@ -187,17 +191,47 @@ class RolloutWorkflow(RolloutDesk):
             reason = "; ".join(f"{name} failed: {report.error}" for name, report in failed.items())
             decision = await self._after_failure(wave, reason, fails)
             started = {report.region for report in reports}
-            later = tuple(name for name in pending if name not in started)
+            later = tuple(name for name in pending if name not in started and name in self._plan.wave(number).regions)
             if decision is Verb.SKIP:
                 self._state.skipped.update(failed)
             if decision is Verb.RETRY:
-                await self._look_again(failed)
+                await self._start_over(failed)
             pending = (*failed, *later) if decision is Verb.RETRY else later
 
     async def _start_wave(self, wave: WavePlan) -> int:
         generation = await self._evidence.mint(f"wave {wave.number}")
         await self._evidence.start_wave(wave, generation)
         return generation
+
+    async def _requeue(self, number: int) -> None:
+        """Try once more what failed or was skipped on the way to the last wave; what fails again stays behind."""
+        for wave in self._plan.waves:
+            names = tuple(name for name in wave.regions if self._state.left_behind(name))
+            if not names:
+                continue
+            if long_enough():
+                await self._renew(Position(wave=number, pending=(), requeue=True))
+            self._state.wave(wave.number, "running")
+            self._go(RolloutPhase.ROLLING_OUT)
+            await self._look_again(names)
+            generation = await self._evidence.mint(f"wave {wave.number}, once more")
+            await self._evidence.start_wave(wave.model_copy(update={"regions": names}), generation)
+            reports = await self._crew.run_regions(wave.number, names, generation, to_the_last=True)
+            failed = [one.region for one in reports if one.outcome is not RegionOutcome.SUCCEEDED]
+            self._state.skipped.update(failed)
+            self._state.requeued.update(one.region for one in reports)
+            back = [name for name in failed if self._plan.when_fails(wave, name) is OnFailure.ROLLBACK_REGION]
+            await self._controls.to_the_end(self._take_back(back, "it failed again", shut=never))
+            self._state.wave(wave.number, "done")
+            if self._crew.put_off:
+                await self._renew(Position(wave=number, pending=(), requeue=True))
+
+    async def _start_over(self, failed: Iterable[str]) -> None:
+        """Make regions ready to be tried again: what failed of them, or all of them where that was asked for."""
+        if self._controls.decision.whole:
+            for name in failed:
+                self._state.done.pop(name, None)
+        await self._look_again(failed)
 
     async def _look_again(self, failed: Iterable[str]) -> None:
         """Give targets that preflight refused another chance."""
@@ -287,7 +321,7 @@ class RolloutWorkflow(RolloutDesk):
         asked = f"asked by {request.by or 'a signal'}" + (f": {request.reason}" if request.reason else "")
         await self._crew.stop_regions()
         if self._controls.ending is Verb.CANCEL:
-            self._end(RolloutPhase.CANCELLED, f"cancel {asked}; everything stays as it is")
+            self._end(RolloutPhase.CANCELLED, f"cancel {asked}; everything stays as it is: {self._state.where()}")
             return
         self._state.enter(RolloutPhase.ROLLING_BACK, reason=f"rollback {asked}")
         self._show()
@@ -298,6 +332,7 @@ class RolloutWorkflow(RolloutDesk):
 
     async def _close(self) -> RolloutResult:
         self._controls.close()
+        await self._requests.stop()
         status = self.status()
         types = {RolloutPhase.SUCCEEDED: "completed", RolloutPhase.ROLLED_BACK: "rolled_back"}
         kind = types.get(status.phase, "cancelled" if status.phase is RolloutPhase.CANCELLED else "failed")
@@ -343,6 +378,7 @@ class RolloutWorkflow(RolloutDesk):
             Interrupted: it was asked to end while a verb was still being obeyed, so it goes back in this run.
         """
         back = self._state.phase is RolloutPhase.ROLLING_BACK
+        await self._requests.stop()
         await self._controls.obeyed(heed=not back)
         self._at = at
         carried = {name: part.carry() for name, part in self._parts().items()}
@@ -356,4 +392,5 @@ class RolloutWorkflow(RolloutDesk):
             "controls": self._controls,
             "evidence": self._evidence,
             "gatekeeper": self._gatekeeper,
+            "requests": self._requests,
         }

@@ -4,24 +4,28 @@ from typing import Any, ClassVar
 
 from temporalio import workflow
 
+from fraisier.workflows.adjustments import AdjustmentRefused, adjusted
 from fraisier.workflows.carrying import Carried, Position
 from fraisier.workflows.contracts import Plan, RolloutInput, RolloutPhase
 from fraisier.workflows.controls import Controls
 from fraisier.workflows.crew import Crew
 from fraisier.workflows.details import rollout_details
 from fraisier.workflows.evidence import Evidence
+from fraisier.workflows.gatekeeper import Gatekeeper
+from fraisier.workflows.requests import Requests
 from fraisier.workflows.rollout_state import RolloutState
 from fraisier.workflows.search import tell_state
 from fraisier.workflows.status import RolloutStatus
-from fraisier.workflows.verbs import VOTES, Verb, VerbRequest, read_request
+from fraisier.workflows.verbs import VOTES, Adjustment, BadRequest, Verb, VerbRequest, read_adjustment, read_request
 
 
 class RolloutDesk(Carried):
     """Takes verbs and tells how things stand.
 
     Signals, each with an empty payload or ``{"by", "reason", "id"}``: ``pause``, ``resume``, ``rollback``, ``retry``,
-    ``skip``, ``cancel``, ``approve``, ``reject``; ``rollback`` takes ``"override": true`` too. The update ``verb`` does
-    the same and refuses at once what makes no sense now. The query ``status`` answers a `RolloutStatus`.
+    ``skip``, ``cancel``, ``approve``, ``reject``, ``promote``, ``override``; and ``adjust``, which must be told what.
+    ``rollback`` takes ``"override": true`` too. The update ``verb`` does the same and refuses at once what makes no
+    sense now. The query ``status`` answers a `RolloutStatus`.
     """
 
     KEPT: ClassVar[dict[str, Any]] = {"_verbs": int, "_at": Position}
@@ -31,7 +35,9 @@ class RolloutDesk(Carried):
         self._state = RolloutState(order, workflow.now())
         self._controls = Controls()
         self._evidence = Evidence(order)
-        self._crew = Crew(order, self._state, self._controls, on_change=self._show)
+        self._gatekeeper = Gatekeeper(order, self._state, self._controls, self._evidence)
+        self._crew = Crew(order, self._state, self._controls, self._evidence, self._gatekeeper, on_change=self._show)
+        self._requests = Requests(order, self._state, self._controls, self._obey)
         self._verbs = 0
         self._at = Position()
 
@@ -79,6 +85,26 @@ class RolloutDesk(Carried):
         """Vote against the gate that asks people: it fails."""
         await self._obey(Verb.REJECT, read_request(payload))
 
+    @workflow.signal
+    async def promote(self, payload: Any = None) -> None:
+        """Let the rest of a region follow its canary: of ``regions``, by default of all whose canary waits."""
+        await self._obey(Verb.PROMOTE, read_request(payload))
+
+    @workflow.signal
+    async def override(self, payload: Any = None) -> None:
+        """Let regions start whatever keeps them: ``regions``, by default all that wait. It needs a ``reason``."""
+        await self._obey(Verb.OVERRIDE, read_request(payload))
+
+    @workflow.signal
+    async def adjust(self, payload: Any = None) -> None:
+        """Change what is still to come: an object with keys of an `Adjustment` beside by, reason and id."""
+        try:
+            request = read_adjustment(payload)
+        except BadRequest as error:
+            workflow.logger.warning("adjust was ignored: %s", error)
+            return
+        await self._obey(Verb.ADJUST, request)
+
     @workflow.update
     async def verb(self, verb: Verb, request: VerbRequest) -> RolloutStatus:
         """Send a verb and get the status after it."""
@@ -87,7 +113,7 @@ class RolloutDesk(Carried):
 
     @verb.validator
     def _may(self, verb: Verb, request: VerbRequest) -> None:
-        refusal = self._controls.refusal(verb, request)
+        refusal = self._refusal(verb, request)
         if refusal and not self._controls.repeated(request):
             raise ValueError(refusal)
 
@@ -96,14 +122,31 @@ class RolloutDesk(Carried):
         """Where the rollout is and what it waits for."""
         return self._state.status(paused=self._controls.paused)
 
+    def _refusal(self, verb: Verb, request: VerbRequest) -> str:
+        """Why a verb makes no sense now, with the way out; empty when it does."""
+        refusal = self._controls.refusal(verb, request)
+        if not refusal and verb is Verb.ADJUST:
+            try:
+                adjusted(self._plan, request.adjust or Adjustment(), self._state.standing)
+            except AdjustmentRefused as error:
+                return str(error)
+        if not refusal and verb is Verb.OVERRIDE:
+            return self._state.not_overridden(request)
+        return refusal
+
     async def _obey(self, verb: Verb, request: VerbRequest) -> None:
         if self._controls.repeated(request):
             return
-        refusal = self._controls.refusal(verb, request)
+        refusal = self._refusal(verb, request)
         if refusal:
             workflow.logger.warning("%s was ignored: %s", verb.value, refusal)
             return
+        if verb is Verb.OVERRIDE and not request.regions:
+            request = request.model_copy(update={"regions": self._state.kept})
+        before = self._plan
         self._controls.apply(verb, request)
+        if verb is Verb.ADJUST and request.adjust is not None:
+            self._state.adjust(adjusted(before, request.adjust, self._state.standing))
         ballot = self._controls.ballot if verb in VOTES else None
         if ballot is not None:
             self._state.vote(ballot)
@@ -111,6 +154,8 @@ class RolloutDesk(Carried):
         number = self._verbs
         self._show()
         await self._crew.pass_on(verb)
+        if self._plan is not before:
+            await self._crew.adjust(before)
         await self._evidence.announce_verb(verb, request, number, ballot)
 
     def _end(self, phase: RolloutPhase, reason: str = "") -> None:

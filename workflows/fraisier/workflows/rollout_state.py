@@ -5,9 +5,11 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from fraisier.providers.models import ReleaseRef
+from fraisier.workflows.adjustments import DROPPED, WAITING, Standing
 from fraisier.workflows.approvals import Ballot
 from fraisier.workflows.carrying import Carried
 from fraisier.workflows.contracts import (
+    Plan,
     RegionOutcome,
     RegionReport,
     RolloutInput,
@@ -19,6 +21,10 @@ from fraisier.workflows.contracts import (
 from fraisier.workflows.gate_plans import GatePlan
 from fraisier.workflows.status import GateStatus, MigrationStatus, RegionStatus, RolloutStatus, WaveStatus
 from fraisier.workflows.steps import GateReport, PreflightReport
+from fraisier.workflows.verbs import VerbRequest
+
+NAMED = 20
+"""How many regions a sentence names."""
 
 _NOT_FORWARD = (RolloutPhase.ROLLING_BACK, RolloutPhase.FAILED, RolloutPhase.CANCELLED)
 
@@ -34,6 +40,9 @@ class RolloutState(Carried):
         skipped: regions that somebody decided to go on without; gates do not ask for them.
         generations: by region, the fencing generation of its last forward run.
         expanded: the databases that this rollout expanded and whose expand it can take back.
+        done: by region, the targets that run the release, each with the generation that brought it there.
+        requeued: regions that were tried once more at the end.
+        current: the number of the wave under way.
     """
 
     KEPT: ClassVar[dict[str, Any]] = {
@@ -42,11 +51,13 @@ class RolloutState(Carried):
         "touched": list[tuple[str, tuple[str, ...]]],
         "skipped": list[str],
         "generations": list[tuple[str, int]],
+        "done": list[tuple[str, dict[str, int]]],
+        "requeued": list[str],
+        "current": int,
         "_regions": list[tuple[str, RegionStatus]],
         "_waves": list[tuple[int, str]],
         "_gates": list[tuple[tuple[int, str], GateStatus]],
         "expanded": list[str],
-        "_whole": list[str],
         "_migrations": list[tuple[tuple[str, str], MigrationStatus]],
         "_status": list[tuple[str, Any]],
         "_started_at": datetime,
@@ -59,13 +70,15 @@ class RolloutState(Carried):
         self.touched: dict[str, tuple[str, ...]] = {}
         self.skipped: set[str] = set()
         self.generations: dict[str, int] = {}
+        self.done: dict[str, dict[str, int]] = {}
+        self.requeued: set[str] = set()
+        self.current = 1
         self._regions = {
             name: RegionStatus(name=name, targets=len(region.targets)) for name, region in plan.regions.items()
         }
         self._waves = {wave.number: "waiting" for wave in plan.waves}
         self._gates: dict[tuple[int, str], GateStatus] = {}
         self.expanded: list[str] = []
-        self._whole: set[str] = set()
         self._migrations: dict[tuple[str, str], MigrationStatus] = {}
         self._order = order
         self._status: dict[str, Any] = {"phase": RolloutPhase.PREFLIGHT}
@@ -112,13 +125,50 @@ class RolloutState(Carried):
         self.region(report.region, report.outcome.value, report.error)
         before = self.touched.get(report.region, ())
         self.touched[report.region] = (*before, *(name for name in report.touched if name not in before))
-        if all(target.outcome is TargetOutcome.SUCCEEDED for target in report.targets):
-            self._whole.add(report.region)
+        earlier, now = self.done.get(report.region, {}), self.generations[report.region]
+        up = [one.target for one in report.targets if one.outcome is TargetOutcome.SUCCEEDED]
+        self.done[report.region] = {name: earlier.get(name, now) for name in up}
+
+    def not_promoted(self, report: RegionReport, why: str) -> RegionReport:
+        """Note that a region's canary was not promoted, so that the region has failed; a retry begins with it again."""
+        self.done.pop(report.region)
+        told = tuple(
+            one.model_copy(update={"error": why}) if one.outcome is TargetOutcome.SUCCEEDED else one
+            for one in report.targets
+        )
+        failed = report.model_copy(update={"outcome": RegionOutcome.FAILED, "targets": told})
+        self.region(report.region, failed.outcome.value, why)
+        return failed
+
+    def went_back(self, name: str) -> None:
+        """Note that nothing of a region is changed any more."""
+        self.touched.pop(name)
+        self.done.pop(name, None)
 
     def behind(self) -> list[str]:
         """The regions of which not every target is known to run the new release."""
-        whole = {name for name in self._whole if self._regions[name].state == RegionOutcome.SUCCEEDED.value}
-        return [name for name in self._regions if name not in whole]
+        return [name for name, one in self.plan.regions.items() if len(self.done.get(name, {})) < len(one.targets)]
+
+    def left_behind(self, name: str) -> bool:
+        """Whether a region was gone without, or has targets that failed, and was not tried once more."""
+        ran = name in self.generations
+        return name not in self.requeued and (name in self.skipped or (ran and name in self.behind()))
+
+    @property
+    def standing(self) -> Standing:
+        """How far it is."""
+        regions = {name: one.state for name, one in self._regions.items()}
+        return Standing(wave=self.current, waves=dict(self._waves), regions=regions)
+
+    def adjust(self, plan: Plan) -> None:
+        """Go on by another plan."""
+        self.plan = plan
+        named = {name for wave in plan.waves for name in wave.regions}
+        for name, one in self._regions.items():
+            if name not in named:
+                self.region(name, DROPPED)
+            elif one.state == DROPPED:
+                self.region(name, WAITING)
 
     def wave(self, number: int, state: str) -> None:
         """Note how a wave stands."""
@@ -156,6 +206,35 @@ class RolloutState(Carried):
         """What keeps a region from starting."""
         return self._regions[name].waiting_for
 
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The regions that something keeps from starting."""
+        return tuple(name for name, one in self._regions.items() if one.waiting_for and one.state == WAITING)
+
+    def not_overridden(self, request: VerbRequest) -> str:
+        """Why an override makes no sense now, with the way out; empty when it does."""
+        if not request.reason:
+            return "an override needs a reason, which the audit keeps"
+        for name in request.regions:
+            state = self._regions[name].state if name in self._regions else "no region of this rollout"
+            if state != WAITING:
+                return f"{name} is {state.replace('_', ' ')}: there is nothing to override"
+        return "" if request.regions or self.kept else "nothing keeps a region from starting: nothing to override"
+
+    def where(self) -> str:
+        """What runs where by now, for people."""
+        total = {name: len(region.targets) for name, region in self.plan.regions.items()}
+        changed = [
+            f"{name} {len(self.done.get(name, {}))} of {total[name]} targets"
+            + (f", {len(touched)} touched" if len(touched) > len(self.done.get(name, {})) else "")
+            for name, touched in self.touched.items()
+            if touched
+        ]
+        more = f" and {len(changed) - NAMED} regions more" if len(changed) > NAMED else ""
+        there = f"{self.plan.release.version} runs in {'; '.join(changed[:NAMED])}{more}" if changed else ""
+        rest = len(total) - len(changed)
+        return "; ".join(part for part in (there, f"{rest} of {len(total)} regions are as before") if part)
+
     def ended_regions(self) -> dict[str, str]:
         """The state of every region that was started."""
         return {name: one.state for name, one in self._regions.items() if one.state != "waiting"}
@@ -187,7 +266,7 @@ class RolloutState(Carried):
     def status(self, *, paused: bool) -> RolloutStatus:
         """All of it, for people."""
         plan = self.plan
-        closed = [f"{one.name} to be let start: {one.waiting_for}" for one in self._regions.values() if one.waiting_for]
+        closed = [_closed(one) for one in self._regions.values() if one.waiting_for]
         told = self._status | ({"waiting_for": "; ".join(closed)} if closed else {})
         return RolloutStatus(
             rollout_id=self._order.rollout_id,
@@ -209,3 +288,8 @@ class RolloutState(Carried):
             state=self._waves[wave.number],
             regions=tuple(self._regions[name] for name in wave.regions),
         )
+
+
+def _closed(region: RegionStatus) -> str:
+    verb = "promoted" if region.state == RegionOutcome.CANARY.value else "let start"
+    return f"{region.name} to be {verb}: {region.waiting_for}"

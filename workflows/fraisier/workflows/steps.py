@@ -12,6 +12,7 @@ from fraisier.providers.models import HealthCheck, HealthResult, Model, ReleaseR
 from fraisier.providers.traffic.models import Traffic
 from fraisier.workflows.contracts import RegionPlan, ReleasePlan, TargetPlan
 from fraisier.workflows.gate_plans import GatePlan
+from fraisier.workflows.verbs import Verb, VerbRequest
 
 
 class StepInput(Model):
@@ -184,11 +185,17 @@ class Fact(Model):
 
 
 class RegionExpectation(Model):
-    """What a gate expects of a region of the wave."""
+    """What a gate expects of a region of the wave.
+
+    Attributes:
+        generation: of the region's last run.
+        earlier: by target, the generation of the run that brought it to the release, where that was an earlier one.
+    """
 
     targets: tuple[str, ...]
     tolerance: int
     generation: int
+    earlier: dict[str, int] = Field(default_factory=dict)
 
 
 class GateInput(Model):
@@ -286,3 +293,36 @@ class Opening(Model):
 
     until: datetime | None = None
     why: str = ""
+
+
+class ListenInput(Model):
+    """Where verbs to a rollout are listened for.
+
+    Attributes:
+        digest: the release's; what names another one is not meant.
+        regions: the rollout's regions.
+        after: only later events count.
+    """
+
+    rollout_id: str
+    service: str
+    digest: str
+    regions: tuple[str, ...]
+    after: int = 0
+
+
+class SentVerb(Model):
+    """A verb that came as an event.
+
+    Attributes:
+        sequence: where the event lies.
+        gate: of a vote: the gate it is about; likewise `wave`.
+        generation: the fencing generation that the sender names, if any.
+    """
+
+    sequence: int
+    verb: Verb
+    request: VerbRequest
+    gate: str = ""
+    wave: int = 0
+    generation: int | None = None

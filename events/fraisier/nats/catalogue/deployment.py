@@ -66,6 +66,28 @@ class Voted(VerbObeyed):
     wave: Annotated[int | None, Field(description="the wave it was asked about")] = None
 
 
+class Directed(VerbObeyed):
+    """Something that was asked of some regions."""
+
+    regions: Annotated[list[str] | None, Field(description="the regions it is about")] = None
+
+
+class Adjusted(VerbObeyed):
+    """What somebody changed."""
+
+    change: Annotated[dict[str, Any] | None, Field(description="what is otherwise, by the keys of `adjust`")] = None
+
+
+class VerbSent(Payload):
+    """Something that is asked of an open rollout by this event."""
+
+    verb: Annotated[str | None, Field(description="`pause`, `resume`, `approve` or `reject`")] = None
+    by: Annotated[str | None, Field(description="who asks; of a vote: one of the gate's approvers")] = None
+    reason: Annotated[str | None, Field(description="why")] = None
+    gate: Annotated[str | None, Field(description="of a vote: the gate's name")] = None
+    wave: Annotated[int | None, Field(description="of a vote: the wave it was asked about")] = None
+
+
 SPECS = (
     EventSpec(
         "deployment.triggered",
@@ -110,6 +132,14 @@ SPECS = (
     EventSpec("deployment.skip_requested", "Somebody asked to go on without what failed.", (VerbObeyed,)),
     EventSpec("deployment.approved", "Somebody approved what a gate asked for.", (Voted,)),
     EventSpec("deployment.rejected", "Somebody rejected what a gate asked for.", (Voted,)),
+    EventSpec("deployment.promoted", "Somebody let the rest of regions follow their canaries.", (Directed,)),
+    EventSpec("deployment.adjusted", "Somebody changed what is still to come of a rollout.", (Adjusted,)),
+    EventSpec("deployment.overridden", "Somebody let regions start whatever kept them.", (Directed,)),
+    EventSpec(
+        "deployment.verb_sent",
+        "Somebody asks something of an open rollout: the rollout heeds it, and tells so by the verb's own event.",
+        (VerbSent,),
+    ),
     EventSpec(
         "deployment.cancelled",
         "A rollout was ended where it stood.",

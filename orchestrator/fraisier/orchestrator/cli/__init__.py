@@ -10,8 +10,10 @@ from fraisier.orchestrator.cli import (
     audit,
     demo,
     details,
+    directing,
     doctor,
     events,
+    freeze,
     history,
     plan,
     rollout,
@@ -46,7 +48,9 @@ history.add_to(rollout.app)
 audit.add_to(rollout.app)
 app.add_typer(rollout.app, name="rollout")
 verbs.add_to(app)
+directing.add_to(app)
 details.add_to(app)
+app.add_typer(freeze.app, name="freeze")
 app.add_typer(events.app, name="events")
 doctor.add_to(app)
 demo.add_to(app)

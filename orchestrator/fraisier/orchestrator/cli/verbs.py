@@ -1,7 +1,7 @@
 """The verbs: a command for each."""
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,7 +15,6 @@ VERBS = {
     ),
     "pause": "Start nothing new: no batch, no region, no gate. Running steps end.",
     "resume": "Let a paused rollout go on.",
-    "retry": "Try what failed once more.",
     "skip": "Go on without what failed.",
     "cancel": "End the rollout now and leave everything as it is.",
     "approve": "Vote for the gate that waits for approval; --by is one of its approvers.",
@@ -40,16 +39,21 @@ def add_to(app: typer.Typer) -> None:
 def _command(name: str) -> Callable[..., None]:
     def command(service: Service, by: By, reason: Reason = "") -> None:
         """Send the verb; typer shows the help that was given with it."""
-        run(_send(name, service, by, reason))
+        run(send(name, service, by, reason))
 
     return command
 
 
 def _rollback(service: Service, by: By, reason: Reason = "", *, override: Override = False) -> None:
-    run(_send("rollback", service, by, reason, override=override))
+    run(send("rollback", service, by, reason, override=override))
 
 
-async def _send(name: str, service: str, by: str, reason: str, *, override: bool = False) -> None:
+async def send(name: str, service: str, by: str, reason: str, **more: Any) -> None:
+    """Send a verb and print the status after it.
+
+    Args:
+        more: what else the request says; see `VerbRequest`.
+    """
     import uuid  # noqa: PLC0415
 
     from rich.console import Console  # noqa: PLC0415
@@ -60,5 +64,5 @@ async def _send(name: str, service: str, by: str, reason: str, *, override: bool
     from fraisier.workflows.verbs import Verb, VerbRequest  # noqa: PLC0415
 
     async with connections() as to:
-        request = VerbRequest(by=by, reason=reason, id=str(uuid.uuid4()), override=override)
+        request = VerbRequest(by=by, reason=reason, id=str(uuid.uuid4()), **more)
         print_status(Console(), await FraisierClient(to).send(service, Verb(name), request))

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Any
 
 from temporalio import activity
 
@@ -62,7 +63,11 @@ class EventActivities:
 
     async def _decide(self, asked: GateInput) -> GateReport:
         deadline = time.monotonic() + asked.seconds_left
-        which = {"event_type": asked.gate.event, "rollout_id": asked.rollout_id, "service": asked.service}
+        which: dict[str, Any] = {
+            "event_type": asked.gate.event,
+            "rollout_id": asked.rollout_id,
+            "service": asked.service,
+        }
         gate, pause = EventGate(asked), REREAD_S
         async with self._log.hints(**which) as hint:
             while True:

@@ -73,7 +73,7 @@ class EventGate:
             return f"{fact.event_type} of a target that is not in the plan: {fact.target}"
         if fact.data.get("release_digest") != self.asked.digest:
             return f"{fact.event_type} of another release"
-        if fact.data.get("generation") != region.generation:
+        if fact.data.get("generation") != region.earlier.get(fact.target, region.generation):
             return f"{fact.event_type} of another generation"
         return ""
 

@@ -11,7 +11,7 @@ from fraisier.workflows.manifest.errors import ManifestInvalid, Problem
 from fraisier.workflows.manifest.gate_check import gate_problems
 from fraisier.workflows.manifest.loader import line_of, load_manifest, problems_of, read_tree
 from fraisier.workflows.manifest.migration_check import migration_problems
-from fraisier.workflows.manifest.models import Manifest, RegionPart
+from fraisier.workflows.manifest.models import Manifest, RegionPart, Strategy
 from fraisier.workflows.manifest.release_check import BARE_METAL, ENGINES, release_problems
 from fraisier.workflows.manifest.targets import target_name, target_options
 from fraisier.workflows.manifest.wave_parts import GrowingWavesPart
@@ -135,6 +135,23 @@ def _spread_problems(name: str, region: RegionPart, model: type[BaseModel]) -> l
     ]
 
 
+def _strategy_problems(name: str, region: RegionPart) -> list[Problem]:
+    promotion, total = region.promotion, len(region.targets)
+    if region.strategy is not Strategy.CANARY:
+        why = f"belongs to `strategy: canary`, not to {region.strategy.value}"
+        return [Problem(f"regions.{name}.promotion", why)] if promotion else []
+    if total <= max(1, region.batch.canary if region.batch else 1):
+        return [Problem(f"regions.{name}.strategy", f"a canary needs targets that follow it; there are {total}")]
+    gates = promotion.gates if promotion else ()
+    here = f"regions.{name}.promotion.gates"
+    found = [
+        Problem(f"{here}.{number}.approval", "people let a canary be followed by promote; give no gate for it")
+        for number, gate in enumerate(gates)
+        if gate.approval is not None
+    ]
+    return [*found, *gate_problems(gates, here)]
+
+
 def _region_problems(manifest: Manifest, name: str, tree: Any, options_of: OptionsOf) -> list[Problem]:
     region = manifest.regions[name]
     try:
@@ -147,6 +164,7 @@ def _region_problems(manifest: Manifest, name: str, tree: Any, options_of: Optio
         *_traffic_problems(name, region, names),
         *_hook_problems(name, region),
         *_spread_problems(name, region, model),
+        *_strategy_problems(name, region),
     ]
     found += [
         Problem(f"regions.{name}.targets.{index}", f"is {target} again; a target stands in a region once")

@@ -27,13 +27,17 @@ _KEYS = {
 """By kind, the keys that belong to it, beside those of every gate."""
 
 
-def gate_problems(gates: tuple[GatePart, ...]) -> Iterator[Problem]:
-    """What is wrong with the gates."""
+def gate_problems(gates: tuple[GatePart, ...], path: str = "gates") -> Iterator[Problem]:
+    """What is wrong with the gates.
+
+    Args:
+        path: where they stand.
+    """
     for name, times in Counter(gate.name for gate in gates).items():
         if times > 1:
-            yield Problem("gates", f"two gates are called {name}")
+            yield Problem(path, f"two gates are called {name}")
     for number, gate in enumerate(gates):
-        here = f"gates.{number}"
+        here = f"{path}.{number}"
         yield from _foreign_keys(gate, here)
         yield from _of_kind(gate, here)
         if gate.kind in SAMPLES:

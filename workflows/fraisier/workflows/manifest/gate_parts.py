@@ -1,5 +1,6 @@
 """A gate in a manifest."""
 
+from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -90,3 +91,15 @@ class GatePart(Part):
             f"value {sign} {bound}" for sign, bound in (("<", self.below), (">", self.above)) if bound is not None
         ]
         return self.pass_if or " && ".join(bounds)
+
+
+class PromotionPart(Part):
+    """What lets the rest of a region follow its canary: its gates, or somebody who sends ``promote``.
+
+    Attributes:
+        gates: asked about the canary, one after the other; when all pass it is promoted.
+        timeout: how long a canary without gates waits for ``promote``; then the region has failed.
+    """
+
+    gates: tuple[GatePart, ...] = ()
+    timeout: Duration = timedelta(hours=1)

@@ -14,7 +14,7 @@ from fraisier.providers.models import HealthCheck
 from fraisier.providers.ssh_options import SshHop, SshOptions
 from fraisier.providers.traffic.models import CaddyFilesTraffic, CaddyTraffic, CommandTraffic, HaproxyTraffic, Traffic
 from fraisier.workflows.manifest.errors import ManifestInvalid, Problem
-from fraisier.workflows.manifest.gate_parts import ApprovalPart, GatePart
+from fraisier.workflows.manifest.gate_parts import ApprovalPart, GatePart, PromotionPart
 from fraisier.workflows.manifest.models import Manifest, RegionPart, ReleasePart
 from fraisier.workflows.manifest.wave_parts import BatchPart, GrowingWavesPart, WavePart
 from fraisier.workflows.manifest.window_parts import WindowPart
@@ -29,6 +29,7 @@ PARTS: tuple[type[BaseModel], ...] = (
     GrowingWavesPart,
     GatePart,
     ApprovalPart,
+    PromotionPart,
     BatchPart,
     RegionPart,
     WindowPart,

@@ -1,6 +1,7 @@
 """The manifest's models. A region's provider options are checked by its provider, not here."""
 
 from datetime import timedelta
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from fraisier.providers.models import HealthCheck
 from fraisier.providers.traffic.models import Traffic
 from fraisier.workflows.arithmetic import Count
 from fraisier.workflows.contracts import OnFailure, Placement, Preflight
-from fraisier.workflows.manifest.gate_parts import GatePart
+from fraisier.workflows.manifest.gate_parts import GatePart, PromotionPart
 from fraisier.workflows.manifest.parts import Name, Part
 from fraisier.workflows.manifest.wave_parts import BatchPart, GrowingWavesPart, WavePart, Waves
 from fraisier.workflows.manifest.window_parts import WindowPart
@@ -43,6 +44,17 @@ class ReleasePart(Part):
         return self
 
 
+class Strategy(str, Enum):
+    """How a region's targets follow each other."""
+
+    ROLLING = "rolling"
+    """Batch by batch."""
+    CANARY = "canary"
+    """A first few; the rest, batch by batch, when they are promoted."""
+    ALL_AT_ONCE = "all_at_once"
+    """All in one batch."""
+
+
 class RegionPart(BaseModel):
     """A region: its targets, and how they are reached and judged.
 
@@ -54,6 +66,8 @@ class RegionPart(BaseModel):
         batch: how they are cut into batches; by default as the wave says, else one after the other.
         failure_tolerance: how many targets may fail before the region fails; a percentage rounds down. By default as
             the wave says, else 0.
+        strategy: how the targets follow each other.
+        promotion: of a canary: what lets the rest follow it.
         spread: a key of every target, such as ``zone`` or ``rack``: batches take of all its values evenly.
         on_failure: what happens when the region fails; by default as the wave says, else as the manifest does.
         soak: how long to wait and watch after the region, before another one takes its place in the wave.
@@ -72,6 +86,8 @@ class RegionPart(BaseModel):
     targets: Annotated[tuple[dict[str, Any], ...], Field(min_length=1)]
     batch: BatchPart | None = None
     failure_tolerance: Count | None = None
+    strategy: Strategy = Strategy.ROLLING
+    promotion: PromotionPart | None = None
     spread: Annotated[str, Field(min_length=1)] | None = None
     on_failure: OnFailure | None = None
     soak: Duration = timedelta(0)
@@ -97,6 +113,7 @@ class Manifest(Part):
         release: what is shipped.
         waves: the order of the regions.
         preflight: whether all regions are looked at before the first wave, or each wave's before it starts.
+        requeue: whether what failed or was skipped on the way is tried once more at the end.
         gates: asked between one wave and the next; by default every target's ``health.check_passed``.
         on_failure: what happens when a region or a gate fails.
         decision_timeout: how long a failed rollout waits for retry, skip, rollback or cancel before it ends.
@@ -108,6 +125,7 @@ class Manifest(Part):
     release: ReleasePart
     waves: Waves
     preflight: Preflight = Preflight.ALL
+    requeue: bool = True
     gates: tuple[GatePart, ...] = ()
     on_failure: OnFailure = OnFailure.ROLLBACK_REGION
     decision_timeout: Duration = timedelta(minutes=10)

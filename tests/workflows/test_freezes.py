@@ -1,0 +1,83 @@
+"""The freeze of all services: no rollout starts a region until it ends, unless somebody lets one."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from fraisier.nats import read_freeze, set_freeze
+from fraisier.orchestrator.errors import ExitCode
+from fraisier.workflows.contracts import Plan, RolloutPhase
+from fraisier.workflows.rollout import RolloutWorkflow
+from tests.support.cli import Cli
+from tests.workflows.harness import Harness, make_plan
+
+
+@pytest.fixture
+async def frozen(harness: Harness) -> AsyncIterator[Harness]:
+    """A harness in a world that is frozen, and no more after the test."""
+    await set_freeze(harness.nats, on=True, by="ann", reason="incident 4711")
+    try:
+        yield harness
+    finally:
+        await set_freeze(harness.nats, on=False, by="tests")
+
+
+def heeding(plan: Plan) -> Plan:
+    return plan.model_copy(update={"heeds_freeze": True})
+
+
+async def test_regions_wait_say_who_froze_them_and_start_when_it_ends(frozen: Harness, cli: Cli) -> None:
+    plan = heeding(make_plan(["a"], ["b"]))
+    handle = await frozen.start(plan)
+    await _waits(frozen, plan, handle.id)
+    status = await handle.query(RolloutWorkflow.status)
+    assert status.waiting_for.startswith("a to be let start: all services are frozen by ann since 20")
+    assert status.waiting_for.endswith(" UTC: incident 4711")
+    assert frozen.world.activations() == []
+    code, out, _ = await cli("freeze", "status")
+    assert (code, "all services are frozen, by ann since" in out, ": incident 4711" in out) == (ExitCode.OK, True, True)
+    code, out, _ = await cli("freeze", "off", "--by", "bob")
+    assert (code, "nothing is frozen, by bob since" in out) == (ExitCode.OK, True)
+    assert (await frozen.finish(handle)).phase is RolloutPhase.SUCCEEDED
+    freeze = await read_freeze(frozen.nats)
+    assert freeze is not None
+    assert (freeze.on, freeze.by) == (False, "bob")
+
+
+async def test_an_override_lets_one_region_start_and_a_rollback_asks_no_freeze(frozen: Harness) -> None:
+    plan = heeding(make_plan(["a"], ["b"]))
+    handle = await frozen.start(plan)
+    await _waits(frozen, plan, handle.id)
+    await handle.signal(RolloutWorkflow.override, {"by": "ops", "reason": "the fix", "regions": ["a"]})
+    await frozen.until_region(handle, "a", state="succeeded")
+    await _waits(frozen, plan, handle.id, "b")
+    await handle.signal(RolloutWorkflow.rollback)
+    result = await frozen.finish(handle)
+    assert (result.phase, result.regions) == (RolloutPhase.ROLLED_BACK, {"a": "rolled_back"})
+
+
+async def test_a_freeze_that_begins_holds_the_next_region_of_a_rollout_under_way(harness: Harness) -> None:
+    opened = harness.world.blocked["a1", "health"] = asyncio.Event()
+    plan = heeding(make_plan(["a"], ["b"]))
+    handle = await harness.start(plan)
+    await asyncio.wait_for(harness.world.entered["a1", "health"].wait(), 60)
+    await set_freeze(harness.nats, on=True, by="ann", reason="x")
+    try:
+        opened.set()
+        await _waits(harness, plan, handle.id, "b")
+        assert harness.world.activations() == ["a1"]
+    finally:
+        await set_freeze(harness.nats, on=False, by="ann")
+    assert (await harness.finish(handle)).phase is RolloutPhase.SUCCEEDED
+
+
+async def _waits(harness: Harness, plan: Plan, workflow_id: str, region: str = "a") -> None:
+    """Until a region waits for the end of the freeze."""
+    handle = harness.client.get_workflow_handle_for(RolloutWorkflow.run, workflow_id)
+    for _ in range(900):
+        status = await handle.query(RolloutWorkflow.status)
+        if status.waiting_for.startswith(f"{region} to be let start: all services are frozen"):
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"{region} of {plan.service} does not wait: {status}")
