@@ -35,7 +35,7 @@ from fraisier.workflows.gate_plans import GatePlan
 from fraisier.workflows.pool import ProviderPool
 from fraisier.workflows.rollout import RolloutWorkflow
 
-ROUNDS = 25
+ROUNDS = 40
 BUSY = (1, 10, 100)
 BUSY_ROUNDS = 3
 FEWEST = 20
