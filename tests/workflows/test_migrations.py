@@ -126,7 +126,8 @@ async def test_one_that_cannot_be_taken_back_refuses_rollback_without_an_overrid
         await rollouts.send(plan.service, Verb.ROLLBACK, VerbRequest(by="ops"))
     with pytest.raises(Refused, match="an override needs a reason"):
         await rollouts.send(plan.service, Verb.ROLLBACK, VerbRequest(by="ops", override=True))
-    assert (await rollouts.status(plan.service)).phase is RolloutPhase.SOAKING
+    status = await rollouts.status(plan.service)
+    assert (status.phase, status.one_way) == (RolloutPhase.SOAKING, "the expand of orders cannot be taken back")
     await handle.signal(RolloutWorkflow.rollback, {"by": "ops", "reason": "it is on fire", "override": True})
     assert (await harness.finish(handle)).phase is RolloutPhase.ROLLED_BACK
     assert set(harness.world.versions().values()) == {"1.0.0"}

@@ -45,6 +45,8 @@ def rollout_details(status: RolloutStatus) -> str:
     if status.reason:
         lines.append(f"Why: {status.reason}")
     lines.append("\n".join(["| wave | region | state | why |", "|---|---|---|---|", *map(_wave, status.waves)]))
+    if status.one_way:
+        lines.append(f"A rollback needs an override: {status.one_way}.")
     if status.migrations:
         lines.append("\n".join(["| database | phase | state |", "|---|---|---|", *map(_migration, status.migrations)]))
     if status.gates:

@@ -120,7 +120,7 @@ class RolloutDesk(Carried):
     @workflow.query
     def status(self) -> RolloutStatus:
         """Where the rollout is and what it waits for."""
-        return self._state.status(paused=self._controls.paused)
+        return self._state.status(paused=self._controls.paused, one_way=self._controls.one_way)
 
     def _refusal(self, verb: Verb, request: VerbRequest) -> str:
         """Why a verb makes no sense now, with the way out; empty when it does."""

@@ -263,7 +263,7 @@ class RolloutState(Carried):
             if undo.regions.keys() & set(wave.regions):
                 self.wave(wave.number, "done")
 
-    def status(self, *, paused: bool) -> RolloutStatus:
+    def status(self, *, paused: bool, one_way: str = "") -> RolloutStatus:
         """All of it, for people."""
         plan = self.plan
         closed = [_closed(one) for one in self._regions.values() if one.waiting_for]
@@ -279,6 +279,7 @@ class RolloutState(Carried):
             waves=tuple(self._wave_status(wave) for wave in plan.waves),
             gates=tuple(self._gates.values()),
             migrations=self.migrations(),
+            one_way=one_way,
             **told,
         )
 

@@ -74,6 +74,7 @@ class RolloutStatus(Model):
         paused: whether it is held.
         waiting_for: what it waits for now and which verbs help, in one sentence; empty when it works.
         reason: why it failed or was taken back.
+        one_way: why a rollback needs an override from now on; empty while it needs none.
     """
 
     version_of_status: int = 1
@@ -90,3 +91,4 @@ class RolloutStatus(Model):
     waves: tuple[WaveStatus, ...]
     gates: tuple[GateStatus, ...] = ()
     migrations: tuple[MigrationStatus, ...] = ()
+    one_way: str = ""

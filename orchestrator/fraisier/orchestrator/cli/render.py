@@ -115,6 +115,8 @@ def print_status(console: Console, status: RolloutStatus) -> None:
                 escape(region.waiting_for or region.error),
             )
     console.print(table)
+    if status.one_way:
+        console.print(f"a rollback needs an override: {escape(status.one_way)}", highlight=False)
     for one in status.migrations:
         console.print(f"{one.phase} of database {one.database}: {one.state} {escape(one.detail)}", highlight=False)
     for gate in status.gates:
