@@ -152,7 +152,8 @@ def worker(what: MigrationOrder, database: Database) -> "subprocess.Popen[bytes]
         "told = GuardOrder.model_validate_json(sys.stdin.read()); "
         "asyncio.run(run_guarded(told, environment={}, heard=id, leave=lambda: False))"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+    # In a group of its own, which is ended as a whole: by a terminal that is closed, or by whoever cleans up.
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, start_new_session=True)
     assert process.stdin is not None
     with process.stdin as pipe:
         pipe.write(GuardOrder(order=what, dsn=database.dsn).model_dump_json().encode())
@@ -166,7 +167,7 @@ async def test_a_worker_that_dies_or_stops_in_the_middle_leaves_it_to_its_succes
     dying = worker(order(*script.argv), database)
     try:
         await script.begun()
-        dying.send_signal(fate)
+        os.killpg(dying.pid, fate)
         successor = asyncio.create_task(run(order(*script.argv, token=(5, 1, 2)), database))
         await asyncio.wait_for(until(lambda: waiting(database) > 1), WAIT_S)
         assert not successor.done()
