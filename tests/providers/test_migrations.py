@@ -20,7 +20,8 @@ from fraisier.providers.errors import (
 )
 from fraisier.providers.migrations.guarded import run_guarded
 from fraisier.providers.migrations.ledger import open_ledger
-from fraisier.providers.migrations.models import MigrationOrder, MigrationResult
+from fraisier.providers.migrations.migrator import PostgresMigrator
+from fraisier.providers.migrations.models import Migration, MigrationOrder, MigrationResult
 from fraisier.providers.migrations.words import GuardOrder
 from fraisier.providers.models import FencingToken, ReleaseRef, Step
 from tests.providers.by_hand import until
@@ -330,3 +331,12 @@ async def test_a_login_that_may_not_keep_a_record_is_told_before_anything_runs(d
     async with open_ledger(poor, database="orders") as ledger:
         assert await ledger.unfit() == ""
     assert (await run(order("true", phase="contract", token=(6, 1, 1)), database, dsn=poor)).changed
+
+
+async def test_a_worker_without_the_driver_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ORDERS_DSN", "postgresql://db/orders")
+    monkeypatch.delitem(sys.modules, "fraisier.providers.migrations.ledger")
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    asked = {"database": "orders", "postgres": {"secret": "env:ORDERS_DSN"}, "expand": ["true"]}
+    (problem,) = await PostgresMigrator().problems(Migration.model_validate(asked))
+    assert problem == "migrations of orders: the worker cannot speak to PostgreSQL: install fraisier[postgres] there"
