@@ -23,7 +23,7 @@ def retry(
 ) -> None:
     """Try what failed once more: the targets that failed, or with --whole their regions.
 
-    Example: [bold]fraisier retry api --reason 'the disk is free again'[/bold]
+    Example: fraisier retry api --reason 'the disk is free again'
     """
     run(send("retry", service, by, reason, whole=whole))
 
@@ -31,7 +31,7 @@ def retry(
 def promote(service: Service, by: By, region: Regions = [], reason: Why = "") -> None:  # noqa: B006 (typer copies it)
     """Let the rest of a region follow its canary.
 
-    Example: [bold]fraisier promote api --region eu-west-1[/bold]
+    Example: fraisier promote api --region eu-west-1
     """
     run(send("promote", service, by, reason, regions=tuple(region)))
 
@@ -44,7 +44,7 @@ def override(
 ) -> None:
     """Let regions start although their window is closed or a freeze holds.
 
-    Example: [bold]fraisier override api --region eu-west-1 --reason 'security fix'[/bold]
+    Example: fraisier override api --region eu-west-1 --reason 'security fix'
     """
     run(send("override", service, by, reason, regions=tuple(region)))
 
@@ -65,7 +65,7 @@ def adjust(
 ) -> None:
     """Change what is still to come of a rollout: soaks, parallelism, tolerance, regions that have not begun.
 
-    Example: [bold]fraisier adjust api --soak 0s --drop ap-south-1 --reason 'quiet enough'[/bold]
+    Example: fraisier adjust api --soak 0s --drop ap-south-1 --reason 'quiet enough'
     """
     from fraisier.workflows.verbs import BadRequest, read_adjustment  # noqa: PLC0415
 

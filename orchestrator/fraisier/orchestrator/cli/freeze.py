@@ -16,7 +16,7 @@ Why = Annotated[str, typer.Option("--reason", "-r", help="Why; everybody who wai
 def on(by: By, reason: Why) -> None:
     """Freeze all services: rollouts wait before their next region; regions that run go on, and rollbacks do too.
 
-    Example: [bold]fraisier freeze on --reason 'incident 4711'[/bold]
+    Example: fraisier freeze on --reason 'incident 4711'
     """
     run(_set(by, reason, on=True))
 
@@ -25,7 +25,7 @@ def on(by: By, reason: Why) -> None:
 def off(by: By, reason: Why = "") -> None:
     """Let regions start again.
 
-    Example: [bold]fraisier freeze off[/bold]
+    Example: fraisier freeze off
     """
     run(_set(by, reason, on=False))
 
