@@ -37,7 +37,6 @@ from fraisier.workflows.contracts import (
     TargetPlan,
     WavePlan,
 )
-from fraisier.workflows.converter import DATA_CONVERTER
 from fraisier.workflows.gate_plans import GatePlan
 from fraisier.workflows.jetstream import JetStreamLog
 from fraisier.workflows.look import LookWorkflow
@@ -152,7 +151,7 @@ class Harness:
         return result
 
     async def replay(self, workflow_id: str, run_id: str | None = None) -> None:
-        replayer = Replayer(workflows=WORKFLOWS, data_converter=DATA_CONVERTER, workflow_runner=SANDBOX)
+        replayer = Replayer(workflows=WORKFLOWS, data_converter=self.client.data_converter, workflow_runner=SANDBOX)
         handle = self.client.get_workflow_handle(workflow_id, run_id=run_id)
         parent = history = await handle.fetch_history()
         await replayer.replay_workflow(history)

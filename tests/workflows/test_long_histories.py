@@ -79,10 +79,11 @@ async def test_a_region_of_many_targets_goes_on_in_new_runs_and_so_does_its_roll
 MADE_ANEW = {
     RolloutState: {"plan", "_order"},
     Controls: {"ballot", "_deciding", "_closing", "_decision"},
-    Evidence: {"_order", "_plan"},
+    Evidence: {"_order", "_plan", "_early"},
     Gatekeeper: {"_order", "_state", "_controls", "_evidence"},
 }
-"""What a run need not hand over: nothing is asked, voted on or decided when it ends, and its order holds the plan."""
+"""What a run need not hand over: nothing is asked, voted on, decided or minted early when it ends, and its order holds
+the plan."""
 
 
 def test_every_part_of_a_rollout_hands_over_whatever_it_remembers():

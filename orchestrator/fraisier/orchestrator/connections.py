@@ -14,8 +14,8 @@ from temporalio.service import RPCError
 from fraisier.nats import NatsClient, NatsEventBus, get_nats_config
 from fraisier.nats.config import DOTENV, NatsConfig
 from fraisier.orchestrator.errors import Unreachable
-from fraisier.orchestrator.settings import temporal_options
-from fraisier.workflows.converter import DATA_CONVERTER
+from fraisier.orchestrator.settings import key_ring, temporal_options
+from fraisier.workflows.converter import data_converter
 
 CONNECT_S = 10.0
 
@@ -34,11 +34,12 @@ async def connect_temporal() -> Client:
     """Connect to Temporal.
 
     Raises:
+        Invalid: the keys of the payloads cannot be read.
         Unreachable: nobody answers, or it is refused.
     """
-    options = temporal_options()
+    options, ring = temporal_options(), key_ring()
     try:
-        return await asyncio.wait_for(Client.connect(**options, data_converter=DATA_CONVERTER), CONNECT_S)
+        return await asyncio.wait_for(Client.connect(**options, data_converter=data_converter(ring)), CONNECT_S)
     except (RuntimeError, RPCError, OSError, asyncio.TimeoutError) as error:
         raise Unreachable(
             f"Temporal does not answer at {options['target_host']}: {_short(error)}. Start a local stack with "

@@ -28,6 +28,12 @@ class CommandError(Exception):
     code = ExitCode.FAILED
 
 
+class Invalid(CommandError):
+    """The environment or the command line does not do."""
+
+    code = ExitCode.INVALID
+
+
 class Unreachable(CommandError):
     """NATS or Temporal does not answer."""
 

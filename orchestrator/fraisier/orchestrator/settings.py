@@ -5,12 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from dotenv import load_dotenv
+from pydantic import ValidationError
 from temporalio.envconfig import ClientConfig
 
 from fraisier.nats.config import DOTENV
+from fraisier.orchestrator.errors import Invalid
 from fraisier.orchestrator.launcher import fraisier_home
 from fraisier.orchestrator.stack import LocalStack
 from fraisier.orchestrator.stack.errors import StackNotRunning
+from fraisier.providers.secrets import SecretRef
+from fraisier.workflows.payloads import VARIABLE, KeyRing, KeysUnusable
 
 _LEADERS = {"NATS_": "NATS_SERVERS", "TEMPORAL_": "TEMPORAL_ADDRESS"}
 """By group of variables, the one that says that the user has servers of their own."""
@@ -43,6 +47,24 @@ def temporal_options() -> dict[str, Any]:
     options.setdefault("target_host", DEFAULT_ADDRESS)
     options.setdefault("namespace", "default")
     return options
+
+
+def key_ring() -> KeyRing | None:
+    """The keys that ``$FRAISIER_PAYLOAD_KEYS`` refers to, as ``file:/path`` or ``env:NAME``; None when it is not set.
+
+    Raises:
+        Invalid: the reference is none, nothing is there, or what is there are no keys.
+    """
+    reference = os.environ.get(VARIABLE)
+    if not reference:
+        return None
+    try:
+        return KeyRing.parse(SecretRef(secret=reference).resolve())
+    except ValidationError:
+        why = "a reference is file:/path or env:NAME, and never the keys themselves"
+    except (LookupError, KeysUnusable) as error:
+        why = str(error.args[0])
+    raise Invalid(f"{VARIABLE} cannot be used: {why}")
 
 
 ARTIFACT_CACHE = "FRAISIER_ARTIFACT_CACHE"

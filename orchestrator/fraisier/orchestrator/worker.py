@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from temporalio.common import WorkerDeploymentVersion
 from temporalio.worker import Worker
 
 from fraisier.nats import ArtifactStore, check_durability
@@ -14,6 +15,7 @@ from fraisier.orchestrator.errors import Unreachable
 from fraisier.orchestrator.searching import register_search_attributes
 from fraisier.orchestrator.settings import TASK_QUEUE, artifact_cache
 from fraisier.orchestrator.stopping import stop_on_signals, stopped_or_lost
+from fraisier.orchestrator.versioning import become_current, pinned, this_version
 from fraisier.providers.base import Provider
 from fraisier.providers.migrations.migrator import PostgresMigrator
 from fraisier.providers.registry import load_provider
@@ -47,7 +49,12 @@ WORKFLOWS = (RolloutWorkflow, RegionWorkflow, RegionRollbackWorkflow, LookWorkfl
 
 
 def build_worker(
-    to: Connections, pool: ProviderPool, cache: Path, *, region: str = "", task_queue: str = TASK_QUEUE
+    to: Connections,
+    pool: ProviderPool,
+    cache: Path,
+    *,
+    region: str = "",
+    deployment: WorkerDeploymentVersion | None = None,
 ) -> Worker:
     """A worker with everything in it, not started yet.
 
@@ -56,13 +63,14 @@ def build_worker(
         pool: its providers.
         cache: the folder of its artifacts.
         region: the only one whose steps it takes; all central work unless given.
-        task_queue: of the central workers.
+        deployment: the version of a worker that rollouts stay with.
     """
     targets = TargetActivities(pool, ArtifactCache(ArtifactStore(to.nats), cache))
     steps = _steps(targets, MigrationActivities(pool, PostgresMigrator()))
     return Worker(
         to.temporal,
-        task_queue=f"{task_queue}.{region}" if region else task_queue,
+        task_queue=f"{TASK_QUEUE}.{region}" if region else TASK_QUEUE,
+        deployment_config=pinned(deployment) if deployment else None,
         # No workflow ever runs on a region's queue. A worker whose steps fill all its slots asks for no more of them,
         # and would look as if it were gone if it did not ask for workflows either.
         workflows=(LookWorkflow,) if region else WORKFLOWS,
@@ -120,7 +128,8 @@ async def run_worker(region: str = "") -> None:
 
     Raises:
         NotDurable: NATS acknowledges events before they are on its disk.
-        Refused: the Temporal namespace lacks the search attributes and lets nobody add them.
+        Invalid: ``FRAISIER_WORKER_VERSIONING`` or the keys of the payloads cannot be used.
+        Refused: the Temporal namespace lacks the search attributes and lets nobody add them, or takes no version.
         StreamDrift: a stream is not as configured and cannot be made so.
         Unreachable: NATS or Temporal does not answer, or NATS was lost for good.
     """
@@ -135,9 +144,13 @@ async def run_worker(region: str = "") -> None:
             return load_provider(name)(config=options, event_bus=to.bus, region=region)  # type: ignore[call-arg]
 
         pool = ProviderPool(make)
-        worker = build_worker(to, pool, artifact_cache(), region=region)
+        # A region's steps are the same to every version, and no workflow runs there.
+        deployment = None if region else this_version()
+        worker = build_worker(to, pool, artifact_cache(), region=region, deployment=deployment)
         with stop_on_signals() as stop:
             async with worker:
+                if deployment is not None:
+                    await become_current(to.temporal, deployment)
                 logger.info("worker polls %s; stop it with SIGTERM", worker.task_queue)
                 await stopped_or_lost(stop, to.nats.closed)
                 logger.info("worker ends: running steps have %s s", GRACE.total_seconds())

@@ -51,10 +51,8 @@ class RolloutWorkflow(RolloutDesk):
     async def run(self, order: RolloutInput) -> RolloutResult:
         """The story: forward, and back when it fails or when somebody asks."""
         try:
-            await self._begin()
+            await self._begin(order)
             await self._controls.hold()
-            if order.carried is not None and self._at.failure is not None:
-                raise RolloutFailed(self._at.failure, self._at.back)  # noqa: TRY301 (it has failed in an earlier run)
             await self._forward()
             self._end(RolloutPhase.SUCCEEDED)
         except RolloutFailed as failure:
@@ -72,11 +70,12 @@ class RolloutWorkflow(RolloutDesk):
                 raise
         return await self._controls.to_the_end(self._close())
 
-    async def _begin(self) -> None:
-        order = self._order
+    async def _begin(self, order: RolloutInput) -> None:
         if order.carried is not None:
             self._show()
             self._requests.start()
+            if self._at.failure is not None:
+                raise RolloutFailed(self._at.failure, self._at.back)
             return
         await self._evidence.announce("deployment.triggered", data={"actor": order.actor})
         self._requests.start()

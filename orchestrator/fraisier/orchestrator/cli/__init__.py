@@ -8,6 +8,7 @@ import typer
 
 from fraisier.orchestrator.cli import (
     audit,
+    codec,
     demo,
     details,
     directing,
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 stack.add_to(app)
 worker.add_to(app)
+codec.add_to(app)
 writing.add_to(app)
 validate.add_to(app)
 plan.add_to(app)

@@ -74,8 +74,9 @@ def _explained(error: Exception) -> tuple[str, ExitCode] | None:
     from fraisier.orchestrator.launcher.errors import LauncherError  # noqa: PLC0415
     from fraisier.orchestrator.stack.errors import StackError  # noqa: PLC0415
     from fraisier.workflows.manifest.errors import ManifestInvalid  # noqa: PLC0415
+    from fraisier.workflows.payloads import PayloadUnreadable  # noqa: PLC0415
 
-    if isinstance(error, ManifestInvalid | ConfigInvalid):
+    if isinstance(error, ManifestInvalid | ConfigInvalid | PayloadUnreadable):
         return str(error), ExitCode.INVALID
     if isinstance(error, RPCError):
         return f"Temporal answered: {error}. Is a worker running (fraisier doctor)?", ExitCode.UNREACHABLE

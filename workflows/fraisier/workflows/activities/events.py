@@ -72,7 +72,7 @@ class EventActivities:
         async with self._log.hints(**which) as hint:
             while True:
                 hint.clear()
-                gate.take([fact async for fact in self._log.facts(**which, after=0)])
+                gate.take([fact async for fact in self._log.facts(**which, after=asked.after)])
                 verdict = gate.judge()
                 if verdict is not None:
                     return verdict
@@ -81,6 +81,8 @@ class EventActivities:
                     raise asyncio.CancelledError
                 left = deadline - time.monotonic()
                 if left <= 0:
+                    # What lies before the wave decides nothing, and may explain why nothing counted.
+                    gate.take([fact async for fact in self._log.facts(**which, after=0)])
                     return gate.expired()
                 hinted = await _woken(hint, min(left, pause))
                 pause = HINTED_S if hinted else min(2 * pause, REREAD_S)
