@@ -85,18 +85,18 @@ async def _play(asked: argparse.Namespace) -> list[Report]:
         for number in range(asked.rounds):
             for row in rows:
                 reports.append(await rounds.play(row, asked.seed + number))
-                _print(reports[-1])
+                _print(reports[-1], asked.at_once)
     if not asked.keep and not any(one.violations for one in reports):
         shutil.rmtree(folder)
     return reports
 
 
-def _print(report: Report) -> None:
+def _print(report: Report, at_once: int) -> None:
     print(f"{report.row} {report.seed}: {report.injected} hit, {report.seconds:.0f} s", flush=True)
     for violation in report.violations:
         print(f"  VIOLATION {violation}"[:2000], flush=True)
     if report.violations:
-        print(f"  again: make faults ROW={report.row} SEED={report.seed}", flush=True)
+        print(f"  again: make faults ROW={report.row} SEED={report.seed} AT_ONCE={at_once}", flush=True)
 
 
 def _print_table(reports: list[Report]) -> None:
