@@ -15,6 +15,7 @@ from fraisier.workflows.controls import Controls
 from fraisier.workflows.converter import DATA_CONVERTER
 from fraisier.workflows.evidence import Evidence
 from fraisier.workflows.gatekeeper import Gatekeeper
+from fraisier.workflows.requests import Requests
 from fraisier.workflows.rollout import RolloutWorkflow
 from fraisier.workflows.rollout_state import RolloutState
 from fraisier.workflows.verbs import Verb, VerbRequest
@@ -78,18 +79,24 @@ async def test_a_region_of_many_targets_goes_on_in_new_runs_and_so_does_its_roll
 
 MADE_ANEW = {
     RolloutState: {"plan", "_order"},
-    Controls: {"ballot", "_deciding", "_closing", "_decision"},
+    Controls: {"ballot", "canaries", "decision", "_deciding", "_closing", "_decision"},
     Evidence: {"_order", "_plan", "_early"},
     Gatekeeper: {"_order", "_state", "_controls", "_evidence"},
+    Requests: {"_order", "_state", "_controls", "_obey", "_listening", "_obeying"},
 }
-"""What a run need not hand over: nothing is asked, voted on, decided or minted early when it ends, and its order holds
-the plan."""
+"""What a run need not hand over: nothing is asked, voted on, promoted, decided, obeyed or minted early when it ends,
+and its order holds the plan."""
 
 
 def test_every_part_of_a_rollout_hands_over_whatever_it_remembers():
     order = RolloutInput(rollout_id="r-1", plan=make_plan(["a"]))
     state, controls, evidence = RolloutState(order, datetime.now(timezone.utc)), Controls(), Evidence(order)
-    for part in (state, controls, evidence, Gatekeeper(order, state, controls, evidence)):
+
+    async def obey(verb: Verb, request: VerbRequest) -> None:
+        raise AssertionError(f"{verb} was not sent: {request}")
+
+    requests = Requests(order, state, controls, obey)
+    for part in (state, controls, evidence, Gatekeeper(order, state, controls, evidence), requests):
         assert vars(part).keys() - part.KEPT.keys() == MADE_ANEW[type(part)]
         carried = part.carry()
         part.recall(carried)
