@@ -214,8 +214,9 @@ async def run_worker(
     *,
     queue: str = "",
     interceptors: Sequence[Interceptor] = (),
+    **options: Any,
 ) -> AsyncIterator[Harness]:
-    """A worker over a world of its own, on a queue of its own unless one is given."""
+    """A worker over a world of its own, on a queue of its own unless one is given, with more options of a `Worker`."""
     queue = queue or f"fraisier-{uuid.uuid4().hex[:8]}"
     pool = ProviderPool(lambda _, options, region: SimulatedProvider(world, options, event_bus=bus, region=region))
     targets = TargetActivities(pool, NoArtifacts())
@@ -226,7 +227,7 @@ async def run_worker(
     async with Worker(
         client,
         task_queue=queue,
-        workflows=WORKFLOWS,
+        **{"workflows": WORKFLOWS, **options},
         workflow_runner=SANDBOX,
         interceptors=interceptors,
         activities=[

@@ -1,0 +1,53 @@
+"""What a target costs in histories and payloads: bounds that large rollouts live by (see benchmarks/scale.py)."""
+
+import asyncio
+
+from temporalio.client import Client
+
+from fraisier.workflows.contracts import RolloutInput, RolloutPhase, TargetPlan
+from fraisier.workflows.converter import DATA_CONVERTER
+from tests.workflows.harness import Harness, make_plan
+
+REGIONS = tuple(f"r{number}" for number in range(4))
+TARGETS = 8
+EVENTS_A_TARGET = 15
+TEMPORALS_MOST = 2 * 1024 * 1024
+
+
+async def lengths(client: Client, service: str, expected: int) -> list[int]:
+    """How long the histories of a rollout's workflows are; the server lists them a little late."""
+    query = f"WorkflowId STARTS_WITH 'rollout:{service}' AND ExecutionStatus != 'Running'"
+    for _ in range(300):
+        found = [run.history_length async for run in client.list_workflows(query)]
+        if len(found) == expected:
+            return found
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"{len(found)} of {expected} workflows are listed")
+
+
+async def test_a_target_costs_few_events(harness: Harness):
+    plan = make_plan(REGIONS, targets=TARGETS, max_parallel=2)
+    result = await harness.finish(await harness.start(plan))
+    assert result.phase is RolloutPhase.SUCCEEDED
+    found = await lengths(harness.client, plan.service, len(REGIONS) + 1)
+    assert sum(found) / (len(REGIONS) * TARGETS) <= EVENTS_A_TARGET
+
+
+async def test_a_plan_of_ten_thousand_hosts_is_a_small_payload():
+    plan = make_plan(*([f"r{number}"] for number in range(10)))
+    options = {"username": "deploy", "key_path": "~/.ssh/id_ed25519", "root": "/opt/api", "service_unit": "api.service"}
+    regions = {
+        name: region.model_copy(
+            update={
+                "targets": tuple(
+                    TargetPlan(name=host, provider="bare_metal", options={"host": host, "sudo": True, **options})
+                    for host in (f"host-{number}.{name}.example" for number in range(1000))
+                )
+            }
+        )
+        for name, region in plan.regions.items()
+    }
+    order = RolloutInput(rollout_id="r-1", plan=plan.model_copy(update={"regions": regions}))
+    (payload,) = await DATA_CONVERTER.encode([order])
+    assert payload.ByteSize() < TEMPORALS_MOST / 4
+    assert (await DATA_CONVERTER.decode([payload], [RolloutInput]))[0] == order
