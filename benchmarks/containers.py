@@ -129,6 +129,7 @@ def clean() -> None:
     claims = _docker("ps", "--all", "--quiet", "--filter", f"name={LABEL}").split()
     if left or claims:
         _docker("rm", "--force", *dict.fromkeys([*left, *claims]))
+    _docker("rmi", "--force", IMAGE)
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ def codec_server(
     Set its address in the UI, under Codec Server. Whoever reaches it can read everything, so it listens on this
     machine only, unless FRAISIER_CODEC_TOKEN holds a token that each request must bring.
 
-    Example: [bold]fraisier codec-server[/bold]
+    Example: fraisier codec-server
     """
     os.environ.setdefault("FRAISIER_LOG_LEVEL", "INFO")
     run(_codec_server(address, port, origin or []))
