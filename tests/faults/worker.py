@@ -41,7 +41,7 @@ class Places(Interceptor):
 
 class _Places(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002
-        labels = labels_of(activity.info().activity_type, input.args[0])
+        labels = labels_of(activity.info().activity_type, input.args[0] if input.args else None)
         LABELS.set(labels)
         for label in labels:
             await _stand(f"{label} before")

@@ -80,7 +80,7 @@ class _Watch(ActivityInboundInterceptor):
         passage = self._passages.get((info.workflow_id or "").split(":")[1])
         if passage is None:
             return await self.next.execute_activity(input)
-        order = input.args[0]
+        order = input.args[0] if input.args else None
         if info.attempt == 1:
             passage.passed.append(f"{info.activity_type} {getattr(getattr(order, 'target', None), 'name', '')}".strip())
         number = len(passage.passed) if info.attempt == 1 else 0
