@@ -85,17 +85,32 @@ def _make_key(folder: Path) -> Path:
 
 def _boot(engine: Engine, image: str, number: int, name: str, key: Path) -> SystemdHost:
     address = f"127.0.11.{number}"
+    port = _free_port(address)  # one that stays its own when it reboots
     engine.run(
-        "run", "--detach", "--name", name, "--hostname", f"host{number}", "--publish", f"{address}::22",
-        "--cap-add", "SYS_ADMIN", "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined",
+        "run", "--detach", "--name", name, "--hostname", f"host{number}", "--publish", f"{address}:{port}:22",
+        "--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN",
+        "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined",
         "--tmpfs", "/run", "--tmpfs", "/tmp", *LIKE_A_HOST[engine.cgroups], image,
     )  # fmt: skip
-    port = int(engine.run("port", name, "22/tcp").rpartition(":")[2])
     host = SystemdHost(address, port, name, "deploy", key, key.with_name("known_hosts"))
     _wait_for_systemd(host)
     _authorise(engine, host)
     _wait_for_ssh(host)
     return host
+
+
+def reboot(host: SystemdHost) -> None:
+    """Pull the plug, and wait until the host is there again."""
+    subprocess.run(["docker", "restart", "--time", "0", host.container], check=True, stdout=subprocess.DEVNULL)
+    _wait_for_systemd(host)
+    _wait_for_ssh(host)
+
+
+def _free_port(address: str) -> int:
+    with socket.socket() as found:
+        found.bind((address, 0))
+        port: int = found.getsockname()[1]
+        return port
 
 
 def _wait_for_systemd(host: SystemdHost) -> None:
