@@ -17,7 +17,8 @@ TAKEN_WITHIN = timedelta(seconds=60)
 
 AT_ONCE = 100
 """How many steps a region's workflow has under way, and how many regions a rollout: what is under way when a history is
-long enough comes on top of it, and Temporal lets a workflow have at most 2,000."""
+long enough comes on top of it, and Temporal lets a workflow have at most 2,000. Another number
+needs a patch: what runs has as many under way as it began with."""
 
 
 class Options(TypedDict, total=False):
