@@ -29,9 +29,10 @@ from fraisier.orchestrator.stack import LocalStack
 from fraisier.orchestrator.stack.local import ANY_PORTS
 from fraisier.orchestrator.worker import TASK_QUEUE, build_worker
 from fraisier.providers.models import HealthCheck
-from fraisier.workflows.contracts import Plan, RegionPlan, ReleasePlan, RolloutInput, RolloutPhase, TargetPlan, WavePlan
+from fraisier.workflows.contracts import RolloutInput, RolloutPhase
 from fraisier.workflows.converter import DATA_CONVERTER
 from fraisier.workflows.gate_plans import GatePlan
+from fraisier.workflows.plans import Plan, RegionPlan, ReleasePlan, TargetPlan, WavePlan
 from fraisier.workflows.pool import ProviderPool
 from fraisier.workflows.rollout import RolloutWorkflow
 

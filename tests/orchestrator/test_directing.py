@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 from fraisier.orchestrator.errors import ExitCode
-from fraisier.workflows.contracts import OnFailure, PromotionPlan, RolloutPhase
+from fraisier.workflows.contracts import RolloutPhase
+from fraisier.workflows.plans import OnFailure, PromotionPlan
 from tests.support.cli import Cli
 from tests.workflows.harness import SECONDS, Harness, make_plan, with_region
 

@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from fraisier.workflows.contracts import OnFailure
+from fraisier.workflows.plans import OnFailure
 from tests.properties.model import Case, RegionCase
 
 VERBS = ("", "", "rollback", "rollback", "cancel", "pause", "skip")

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 from fraisier.workflows.arithmetic import batches
-from fraisier.workflows.contracts import OnFailure, RolloutPhase
+from fraisier.workflows.contracts import RolloutPhase
+from fraisier.workflows.plans import OnFailure
 
 OLD, NEW = "1.0.0", "2.0.0"
 

@@ -18,7 +18,8 @@ from temporalio.service import RPCError
 
 from fraisier.nats import NatsClient, NatsEventBus
 from fraisier.workflows.arithmetic import resolve_parallel
-from fraisier.workflows.contracts import Plan, RegionPlan, RolloutPhase, RolloutResult, TargetPlan, WavePlan
+from fraisier.workflows.contracts import RolloutPhase, RolloutResult
+from fraisier.workflows.plans import Plan, RegionPlan, TargetPlan, WavePlan
 from fraisier.workflows.rollout import RolloutWorkflow
 from fraisier.workflows.verbs import Verb, VerbRequest
 from tests.properties.cases import cases

@@ -16,7 +16,7 @@ from fraisier.providers.local_command import KEPT
 from fraisier.providers.models import FencingToken, Step
 from fraisier.providers.testing import Rollout
 from fraisier.workflows.activities.targets import TargetActivities
-from fraisier.workflows.contracts import TargetPlan
+from fraisier.workflows.plans import TargetPlan
 from fraisier.workflows.steps import HookInput
 from tests.providers.by_hand import connected, until
 from tests.providers.ssh_bench import SshBench

@@ -26,21 +26,12 @@ from fraisier.workflows.activities.requests import RequestActivities
 from fraisier.workflows.activities.targets import TargetActivities
 from fraisier.workflows.activities.workers import WorkerActivities
 from fraisier.workflows.arithmetic import resolve_parallel
-from fraisier.workflows.contracts import (
-    OnFailure,
-    Plan,
-    Preflight,
-    RegionPlan,
-    ReleasePlan,
-    RolloutInput,
-    RolloutResult,
-    TargetPlan,
-    WavePlan,
-)
+from fraisier.workflows.contracts import RolloutInput, RolloutResult
 from fraisier.workflows.gate_plans import GatePlan
 from fraisier.workflows.jetstream import JetStreamLog
 from fraisier.workflows.look import LookWorkflow
 from fraisier.workflows.measures.meter import GateMeter
+from fraisier.workflows.plans import OnFailure, Plan, Preflight, RegionPlan, ReleasePlan, TargetPlan, WavePlan
 from fraisier.workflows.pool import ProviderPool
 from fraisier.workflows.region import RegionWorkflow
 from fraisier.workflows.region_rollback import RegionRollbackWorkflow

@@ -8,7 +8,8 @@ import pytest
 from temporalio.client import WorkflowUpdateFailedError
 
 from fraisier.workflows.adjustments import AdjustmentRefused, Standing, adjusted
-from fraisier.workflows.contracts import OnFailure, Plan, RolloutPhase, WindowPlan
+from fraisier.workflows.contracts import RolloutPhase
+from fraisier.workflows.plans import OnFailure, Plan, WindowPlan
 from fraisier.workflows.rollout import RolloutWorkflow
 from fraisier.workflows.verbs import Adjustment, Verb, VerbRequest
 from tests.workflows.harness import Harness, make_plan, with_region

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from fraisier.providers.models import HealthCheck
-from fraisier.workflows.contracts import RegionPlan, TargetPlan, WindowPlan
 from fraisier.workflows.gates.calendar import opening, origin, problem_with
+from fraisier.workflows.plans import RegionPlan, TargetPlan, WindowPlan
 
 OFFICE = WindowPlan(rrule="FREQ=WEEKLY;BYDAY=MO,TU,WE,TH;BYHOUR=9;BYMINUTE=0", start=origin(), lasts=timedelta(hours=8))
 NIGHTS = WindowPlan(rrule="FREQ=DAILY;BYHOUR=22;BYMINUTE=0", start=origin(), lasts=timedelta(hours=8))

@@ -2,8 +2,9 @@
 
 import asyncio
 
-from fraisier.workflows.contracts import Plan, PromotionPlan, RolloutPhase
+from fraisier.workflows.contracts import RolloutPhase
 from fraisier.workflows.gate_plans import GatePlan
+from fraisier.workflows.plans import Plan, PromotionPlan
 from fraisier.workflows.rollout import RolloutWorkflow
 from tests.workflows.harness import SECONDS, Harness, make_plan, with_region
 

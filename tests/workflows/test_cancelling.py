@@ -12,7 +12,7 @@ from temporalio.testing import ActivityEnvironment
 from fraisier.workflows.activities import heartbeat
 from fraisier.workflows.activities.events import EventActivities
 from fraisier.workflows.contracts import GatePlan
-from fraisier.workflows.steps import Fact, GateInput, RegionExpectation
+from fraisier.workflows.gate_steps import Fact, GateInput, RegionExpectation
 
 
 class SwallowingLog:

@@ -10,10 +10,10 @@ from fraisier.providers.health import Sighting
 from fraisier.providers.lifecycle import LifecycleProvider
 from fraisier.providers.models import FencingToken, HealthCheck, ReleaseRef, Step
 from fraisier.workflows.contracts import GatePlan, RolloutPhase
+from fraisier.workflows.gate_steps import GateInput, RegionExpectation, Verdict
 from fraisier.workflows.gates.events import EventGate
 from fraisier.workflows.jetstream import JetStreamLog
 from fraisier.workflows.rollout import RolloutWorkflow
-from fraisier.workflows.steps import GateInput, RegionExpectation, Verdict
 from tests.support.catalogue import told
 from tests.workflows.harness import SECONDS, Harness, make_plan
 

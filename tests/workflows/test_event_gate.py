@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fraisier.workflows.gate_plans import GatePlan
+from fraisier.workflows.gate_steps import Fact, GateInput, RegionExpectation, Verdict
 from fraisier.workflows.gates.events import EventGate
-from fraisier.workflows.steps import Fact, GateInput, RegionExpectation, Verdict
 
 PASSED, FAILED = "health.check_passed", "health.check_failed"
 DIGEST = "sha256:" + "a" * 64

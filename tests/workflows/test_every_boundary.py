@@ -9,7 +9,8 @@ import pytest
 from temporalio.client import Client, WorkflowHandle
 
 from fraisier.nats import NatsClient, NatsEventBus
-from fraisier.workflows.contracts import Plan, RolloutPhase
+from fraisier.workflows.contracts import RolloutPhase
+from fraisier.workflows.plans import Plan
 from fraisier.workflows.rollout import RolloutWorkflow
 from tests.support.simulated import OLD, World
 from tests.workflows.boundaries import AFTER, BEFORE, Boundaries, Passage

@@ -1,6 +1,7 @@
 """What the failure of one region does to the others: by wave, by region, and when it cannot be reached at all."""
 
-from fraisier.workflows.contracts import OnFailure, Preflight, RolloutPhase
+from fraisier.workflows.contracts import RolloutPhase
+from fraisier.workflows.plans import OnFailure, Preflight
 from fraisier.workflows.rollout import RolloutWorkflow
 from tests.workflows.harness import SECONDS, Harness, make_plan, with_region
 

@@ -7,7 +7,8 @@ import pytest
 
 from fraisier.nats import read_freeze, set_freeze
 from fraisier.orchestrator.errors import ExitCode
-from fraisier.workflows.contracts import Plan, RolloutPhase
+from fraisier.workflows.contracts import RolloutPhase
+from fraisier.workflows.plans import Plan
 from fraisier.workflows.rollout import RolloutWorkflow
 from tests.support.cli import Cli
 from tests.workflows.harness import Harness, make_plan

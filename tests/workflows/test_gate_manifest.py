@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from fraisier.workflows.contracts import Plan, ReleasePlan
 from fraisier.workflows.gate_plans import (
     Aggregate,
     Approval,
@@ -18,6 +17,7 @@ from fraisier.workflows.gate_plans import (
 from fraisier.workflows.manifest.check import check_manifest
 from fraisier.workflows.manifest.errors import ManifestInvalid
 from fraisier.workflows.planning import make_plan
+from fraisier.workflows.plans import Plan, ReleasePlan
 
 GOOD = """\
 service: api

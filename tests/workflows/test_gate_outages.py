@@ -8,7 +8,8 @@ from temporalio.client import Client
 
 from fraisier.nats import NatsEventBus, new_event
 from fraisier.nats.streams import STREAMS
-from fraisier.workflows.contracts import Plan, RolloutPhase
+from fraisier.workflows.contracts import RolloutPhase
+from fraisier.workflows.plans import Plan
 from tests.support.cluster import Cluster
 from tests.support.nats import NatsServer
 from tests.support.simulated import World

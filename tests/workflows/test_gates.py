@@ -7,8 +7,9 @@ import pytest
 from temporalio.client import WorkflowUpdateFailedError
 
 from fraisier.nats import new_event
-from fraisier.workflows.contracts import Plan, RolloutPhase, WindowPlan
+from fraisier.workflows.contracts import RolloutPhase
 from fraisier.workflows.gate_plans import Approval, CommandMeasure, GatePlan, HttpMeasure, Measure, MetricMeasure
+from fraisier.workflows.plans import Plan, WindowPlan
 from fraisier.workflows.rollout import RolloutWorkflow
 from fraisier.workflows.verbs import Verb, VerbRequest
 from tests.support.web_page import WebPage

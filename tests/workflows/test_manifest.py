@@ -8,11 +8,11 @@ from pydantic import BaseModel, ConfigDict
 
 from fraisier.providers.docker.options import DockerOptions
 from fraisier.providers.hooks import Hook
-from fraisier.workflows.contracts import OnFailure, Plan, ReleasePlan
 from fraisier.workflows.manifest.check import check_manifest
 from fraisier.workflows.manifest.errors import ManifestInvalid
 from fraisier.workflows.manifest.wave_parts import GrowingWavesPart
 from fraisier.workflows.planning import make_plan
+from fraisier.workflows.plans import OnFailure, Plan, ReleasePlan
 
 GOOD = """\
 service: api

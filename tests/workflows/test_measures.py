@@ -11,6 +11,7 @@ from temporalio.testing import ActivityEnvironment
 from fraisier.orchestrator.stack.ports import free_ports
 from fraisier.workflows.activities.measures import MeasureActivities
 from fraisier.workflows.gate_plans import Aggregate, CommandMeasure, GatePlan, HttpMeasure, Measure, PrometheusMeasure
+from fraisier.workflows.gate_steps import MeasureInput, Reading, Verdict
 from fraisier.workflows.gates.conditions import ConditionFailed, holds, problem_with
 from fraisier.workflows.gates.measured import judge
 from fraisier.workflows.gates.samples import DEFAULT_CONDITIONS, SAMPLES
@@ -19,7 +20,6 @@ from fraisier.workflows.measures.http import read_http
 from fraisier.workflows.measures.meter import GateMeter
 from fraisier.workflows.measures.prometheus import read_prometheus
 from fraisier.workflows.ports import EventLog, MeasuringFailed
-from fraisier.workflows.steps import MeasureInput, Reading, Verdict
 from tests.support.prometheus import prometheus
 from tests.support.web_page import WebPage
 

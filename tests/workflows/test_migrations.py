@@ -9,7 +9,8 @@ from temporalio.client import WorkflowUpdateFailedError
 from fraisier.orchestrator.client import FraisierClient
 from fraisier.orchestrator.errors import Refused
 from fraisier.providers.migrations.models import Migration
-from fraisier.workflows.contracts import OnFailure, Plan, RolloutPhase
+from fraisier.workflows.contracts import RolloutPhase
+from fraisier.workflows.plans import OnFailure, Plan
 from fraisier.workflows.rollout import RolloutWorkflow
 from fraisier.workflows.verbs import Verb, VerbRequest
 from tests.providers.by_hand import until

@@ -12,7 +12,8 @@ from temporalio.service import RPCError
 
 from fraisier.orchestrator.client import FraisierClient
 from fraisier.workflows import policy, roster
-from fraisier.workflows.contracts import Placement, Plan, RolloutPhase
+from fraisier.workflows.contracts import RolloutPhase
+from fraisier.workflows.plans import Placement, Plan
 from fraisier.workflows.rollout import RolloutWorkflow
 from tests.support.simulated import World
 from tests.workflows.harness import Harness, make_plan, run_worker

@@ -10,7 +10,8 @@ from temporalio.client import WorkflowUpdateFailedError
 from fraisier.nats import Event, new_event
 from fraisier.orchestrator.launcher import find_server
 from fraisier.orchestrator.stack import LocalStack
-from fraisier.workflows.contracts import OnFailure, RolloutPhase
+from fraisier.workflows.contracts import RolloutPhase
+from fraisier.workflows.plans import OnFailure
 from fraisier.workflows.rollout import RolloutWorkflow
 from fraisier.workflows.verbs import Verb, VerbRequest
 from tests.workflows.harness import NEW, Harness, make_plan

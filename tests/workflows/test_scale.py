@@ -4,8 +4,9 @@ import asyncio
 
 from temporalio.client import Client
 
-from fraisier.workflows.contracts import RolloutInput, RolloutPhase, TargetPlan
+from fraisier.workflows.contracts import RolloutInput, RolloutPhase
 from fraisier.workflows.converter import DATA_CONVERTER
+from fraisier.workflows.plans import TargetPlan
 from tests.workflows.harness import Harness, make_plan
 
 REGIONS = tuple(f"r{number}" for number in range(4))

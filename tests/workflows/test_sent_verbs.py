@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 
 from fraisier.nats import new_event
-from fraisier.workflows.contracts import Plan, RolloutPhase
+from fraisier.workflows.contracts import RolloutPhase
 from fraisier.workflows.gate_plans import Approval, GatePlan
+from fraisier.workflows.gate_steps import Fact
+from fraisier.workflows.plans import Plan
 from fraisier.workflows.rollout import RolloutWorkflow
 from fraisier.workflows.sent_verbs import VERB_SENT, next_sent
-from fraisier.workflows.steps import Fact, ListenInput
+from fraisier.workflows.steps import ListenInput
 from fraisier.workflows.verbs import Verb
 from tests.workflows.harness import SECONDS, Harness, make_plan
 

@@ -8,7 +8,8 @@ from temporalio.client import WorkflowHandle
 
 from fraisier.orchestrator.client import FraisierClient
 from fraisier.orchestrator.errors import Refused
-from fraisier.workflows.contracts import Plan, RolloutInput, RolloutPhase, RolloutResult
+from fraisier.workflows.contracts import RolloutInput, RolloutPhase, RolloutResult
+from fraisier.workflows.plans import Plan
 from fraisier.workflows.rollout import RolloutWorkflow
 from fraisier.workflows.verbs import Verb, VerbRequest
 from tests.workflows.harness import Harness, make_plan

@@ -1,6 +1,5 @@
 """The Python client: start rollouts, send verbs, ask and watch."""
 
-import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta, timezone
@@ -17,23 +16,24 @@ from temporalio.client import (
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from fraisier.nats import Artifact, ArtifactStore, Event, get_nats_config
+from fraisier.nats import ArtifactStore, Event, get_nats_config
 from fraisier.nats.config import NatsConfig
 from fraisier.orchestrator.connections import Connections
 from fraisier.orchestrator.errors import Refused
 from fraisier.orchestrator.listing import RolloutSummary, list_rollouts
-from fraisier.orchestrator.planned import TargetChange, changes, local_release, release_of
+from fraisier.orchestrator.planned import TargetChange, changes, local_release
 from fraisier.orchestrator.pollers import answered, count_workers
 from fraisier.orchestrator.settings import TASK_QUEUE
+from fraisier.orchestrator.uploading import upload
 from fraisier.orchestrator.watching import watch
-from fraisier.providers.bare_metal.artifact import unpacked_size
 from fraisier.providers.registry import load_provider
-from fraisier.workflows.contracts import Plan, ReleasePlan, RolloutInput, RolloutResult, StoredArtifact
+from fraisier.workflows.contracts import RolloutInput, RolloutResult
 from fraisier.workflows.failures import describe
 from fraisier.workflows.look import LookWorkflow
 from fraisier.workflows.manifest.check import check_manifest
 from fraisier.workflows.manifest.models import Manifest
 from fraisier.workflows.planning import make_plan
+from fraisier.workflows.plans import Plan
 from fraisier.workflows.rollout import RolloutWorkflow
 from fraisier.workflows.search import STATE, searched_by
 from fraisier.workflows.status import RolloutStatus
@@ -99,7 +99,7 @@ class FraisierClient:
         manifest = load_checked(path)
         await self._refuse_second(manifest.service)
         await self._refuse_without_worker()
-        release = await self._upload(manifest, path.parent)
+        release = await upload(ArtifactStore(self._to.nats), manifest, path.parent)
         plan = make_plan(manifest, release, gate_timeout=gate_timeout(self._to.config))
         waves = " → ".join(", ".join(wave.regions) for wave in plan.waves)
         order = RolloutInput(rollout_id=new_rollout_id(), plan=plan, actor=actor)
@@ -276,14 +276,6 @@ class FraisierClient:
         if not await count_workers(self._to.temporal):
             raise Refused(f"no worker polls the task queue {TASK_QUEUE}, so nothing would happen: run fraisier worker")
 
-    async def _upload(self, manifest: Manifest, folder: Path) -> ReleasePlan:
-        store = ArtifactStore(self._to.nats)
-        release = manifest.release
-        artifact = await store.put(folder / release.artifact) if release.artifact else None
-        archive = await store.put(folder / release.image_archive) if release.image_archive else None
-        unpacked = await asyncio.to_thread(unpacked_size, folder / release.artifact) if release.artifact else 0
-        return release_of(manifest, _stored(artifact, unpacked), _stored(archive))
-
     def _explained(self, error: RPCError, why: str) -> Exception:
         if error.status is RPCStatusCode.NOT_FOUND:
             return Refused(f"{why}; see fraisier rollout list")
@@ -298,7 +290,3 @@ def workflow_id(service: str) -> str:
 def new_rollout_id() -> str:
     """A rollout's ID: readable, sorted by time, and fit for a subject."""
     return f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-
-
-def _stored(artifact: Artifact | None, unpacked: int = 0) -> StoredArtifact | None:
-    return StoredArtifact(**artifact.model_dump(), unpacked=unpacked) if artifact else None

@@ -8,8 +8,8 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from fraisier.providers.models import ReleaseRef, TargetState
-from fraisier.workflows.contracts import Plan, ReleasePlan, StoredArtifact
 from fraisier.workflows.manifest.models import Manifest
+from fraisier.workflows.plans import Plan, ReleasePlan, StoredArtifact
 from fraisier.workflows.steps import RegionLook
 
 

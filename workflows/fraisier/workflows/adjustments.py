@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fraisier.workflows.arithmetic import resolve, resolve_parallel
-from fraisier.workflows.contracts import Plan, RegionPlan, WavePlan
+from fraisier.workflows.plans import Plan, RegionPlan, WavePlan
 from fraisier.workflows.verbs import Adjustment
 
 DROPPED = "dropped"

@@ -1,7 +1,7 @@
 """The vote on a gate that asks people. Pure."""
 
 from fraisier.workflows.gate_plans import Approval
-from fraisier.workflows.steps import GateReport, Verdict
+from fraisier.workflows.gate_steps import GateReport, Verdict
 from fraisier.workflows.verbs import Verb, VerbRequest
 
 

@@ -8,8 +8,6 @@ from temporalio import workflow
 from temporalio.exceptions import FailureError, is_cancelled_exception
 
 from fraisier.workflows.contracts import (
-    OnFailure,
-    Plan,
     RegionInput,
     RegionOutcome,
     RegionReport,
@@ -17,7 +15,6 @@ from fraisier.workflows.contracts import (
     RollbackInput,
     RolloutInput,
     TargetOutcome,
-    TargetReport,
 )
 from fraisier.workflows.controls import Controls, Interrupted
 from fraisier.workflows.evidence import Evidence
@@ -25,6 +22,7 @@ from fraisier.workflows.failures import describe
 from fraisier.workflows.gatekeeper import Gatekeeper
 from fraisier.workflows.openings import Openings
 from fraisier.workflows.placement import preflight
+from fraisier.workflows.plans import OnFailure, Plan
 from fraisier.workflows.promotions import Promotions
 from fraisier.workflows.region import RegionWorkflow
 from fraisier.workflows.region_rollback import RegionRollbackWorkflow
@@ -204,14 +202,8 @@ class Crew:
         try:
             report = await handle
         except FailureError as error:
-            report = RegionReport(
-                region=name,
-                outcome=RegionOutcome.FAILED,
-                targets=tuple(
-                    TargetReport(target=t.name, outcome=TargetOutcome.FAILED, touched=True, error=describe(error))
-                    for t in self._plan.regions[name].targets
-                ),
-            )
+            targets = (target.name for target in self._plan.regions[name].targets)
+            report = RegionReport.broken(name, TargetOutcome.FAILED, targets, describe(error))
         self._running.pop(name, None)
         self._state.region_ended(report)
         self._show()
@@ -302,13 +294,4 @@ class Crew:
                 search_attributes=searched_by(self._plan.service, self._plan.release.version, name),
             )
         except FailureError as error:
-            return RegionReport(
-                region=name,
-                outcome=RegionOutcome.ROLLBACK_FAILED,
-                targets=tuple(
-                    TargetReport(
-                        target=target, outcome=TargetOutcome.ROLLBACK_FAILED, touched=True, error=describe(error)
-                    )
-                    for target in order.targets
-                ),
-            )
+            return RegionReport.broken(name, TargetOutcome.ROLLBACK_FAILED, order.targets, describe(error))

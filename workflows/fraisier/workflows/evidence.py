@@ -8,9 +8,10 @@ from temporalio.exceptions import ActivityError
 from fraisier.workflows.activities.events import EventActivities
 from fraisier.workflows.approvals import Ballot
 from fraisier.workflows.carrying import Carried
-from fraisier.workflows.contracts import RolloutInput, WavePlan
+from fraisier.workflows.contracts import RolloutInput
 from fraisier.workflows.failures import describe
 from fraisier.workflows.gate_plans import GatePlan, MetricMeasure
+from fraisier.workflows.plans import WavePlan
 from fraisier.workflows.policy import EVENT
 from fraisier.workflows.steps import EventInput, GenerationInput
 from fraisier.workflows.verbs import Verb, VerbRequest

@@ -12,14 +12,15 @@ from fraisier.workflows.activities.events import EventActivities
 from fraisier.workflows.activities.measures import MeasureActivities
 from fraisier.workflows.approvals import Ballot
 from fraisier.workflows.carrying import Carried
-from fraisier.workflows.contracts import Plan, RolloutInput, WavePlan
+from fraisier.workflows.contracts import RolloutInput
 from fraisier.workflows.controls import Controls, Interrupted
 from fraisier.workflows.evidence import Evidence
 from fraisier.workflows.failures import describe, was_cancelled
 from fraisier.workflows.gate_plans import GatePlan
+from fraisier.workflows.gate_steps import GateInput, GateReport, MeasureInput, RegionExpectation, Verdict
+from fraisier.workflows.plans import Plan, WavePlan
 from fraisier.workflows.policy import gate
 from fraisier.workflows.rollout_state import RolloutState
-from fraisier.workflows.steps import GateInput, GateReport, MeasureInput, RegionExpectation, Verdict
 
 GATE_EVENTS = {
     Verdict.PASS: "deployment.gate_passed",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from temporalio import workflow
 
 from fraisier.providers.hooks import Hooks, Moment, Scope
-from fraisier.workflows.contracts import TargetPlan
+from fraisier.workflows.plans import TargetPlan
 from fraisier.workflows.targets import TargetBoard
 
 

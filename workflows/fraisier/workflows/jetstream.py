@@ -16,9 +16,10 @@ from fraisier.nats import (
     read_freeze,
 )
 from fraisier.nats.subjects import Subject, subject_filter
-from fraisier.workflows.contracts import StoredArtifact
+from fraisier.workflows.gate_steps import Fact
+from fraisier.workflows.plans import StoredArtifact
 from fraisier.workflows.ports import Hint
-from fraisier.workflows.steps import EventInput, Fact
+from fraisier.workflows.steps import EventInput
 
 
 class JetStreamLog:

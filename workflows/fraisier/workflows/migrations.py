@@ -12,11 +12,12 @@ from fraisier.providers.models import FencingToken, Step
 from fraisier.workflows.activities.events import EventActivities
 from fraisier.workflows.activities.migrations import MigrationActivities
 from fraisier.workflows.activities.targets import TargetActivities
-from fraisier.workflows.contracts import RegionPlan, RolloutInput, TargetPlan
+from fraisier.workflows.contracts import RolloutInput
 from fraisier.workflows.controls import Controls, Interrupted
 from fraisier.workflows.evidence import GLOBAL, Evidence
 from fraisier.workflows.failures import describe, was_cancelled, was_refused
 from fraisier.workflows.placement import run_placed
+from fraisier.workflows.plans import RegionPlan, TargetPlan
 from fraisier.workflows.policy import EVENT, STEP, Options, migrating
 from fraisier.workflows.rollout_state import RolloutState
 from fraisier.workflows.steps import EventInput, MigrationInput, MigrationLook, StepInput

@@ -8,8 +8,8 @@ from temporalio import workflow
 
 from fraisier.workflows.activities.calendar import CalendarActivities
 from fraisier.workflows.activities.freezes import FreezeActivities
-from fraisier.workflows.contracts import RegionPlan
 from fraisier.workflows.controls import Controls
+from fraisier.workflows.plans import RegionPlan
 from fraisier.workflows.policy import EVENT, LISTEN
 from fraisier.workflows.rollout_state import RolloutState
 from fraisier.workflows.steps import Opening, OpeningInput

@@ -8,8 +8,8 @@ from temporalio.exceptions import ActivityError
 
 from fraisier.workflows.activities.targets import TargetActivities
 from fraisier.workflows.activities.workers import WorkerActivities
-from fraisier.workflows.contracts import Placement, RegionPlan, ReleasePlan
 from fraisier.workflows.failures import describe, was_not_taken, was_refused
+from fraisier.workflows.plans import Placement, RegionPlan, ReleasePlan
 from fraisier.workflows.policy import EVENT, STEP, Options, placed
 from fraisier.workflows.steps import LookInput, PreflightInput, PreflightReport, RegionLook
 

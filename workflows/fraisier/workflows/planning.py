@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from fraisier.workflows.arithmetic import resolve, resolve_parallel, spread
-from fraisier.workflows.contracts import Plan, PromotionPlan, RegionPlan, ReleasePlan, TargetPlan, WavePlan
 from fraisier.workflows.gate_planning import DEFAULT_GATE, plan_gate
 from fraisier.workflows.manifest.gate_parts import PromotionPart
 from fraisier.workflows.manifest.models import Manifest, RegionPart, Strategy
 from fraisier.workflows.manifest.targets import target_name, target_options
 from fraisier.workflows.manifest.wave_parts import BatchPart, WavePart
+from fraisier.workflows.plans import Plan, PromotionPlan, RegionPlan, ReleasePlan, TargetPlan, WavePlan
 
 
 def make_plan(manifest: Manifest, release: ReleasePlan, *, gate_timeout: timedelta) -> Plan:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fraisier.providers.base import Provider
 from fraisier.providers.errors import ProviderError
-from fraisier.workflows.contracts import TargetPlan
+from fraisier.workflows.plans import TargetPlan
 
 ProviderFactory = Callable[[str, dict[str, Any], str], Provider]
 """Makes a provider from its name, a target's options and the region."""

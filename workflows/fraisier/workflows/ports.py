@@ -12,8 +12,9 @@ from typing import Protocol
 from fraisier.providers.base import Provider
 from fraisier.providers.local_command import Heard
 from fraisier.providers.migrations.models import Migration, MigrationOrder, MigrationResult
-from fraisier.workflows.contracts import StoredArtifact, TargetPlan
-from fraisier.workflows.steps import EventInput, Fact, GateReport, MeasureInput
+from fraisier.workflows.gate_steps import Fact, GateReport, MeasureInput
+from fraisier.workflows.plans import StoredArtifact, TargetPlan
+from fraisier.workflows.steps import EventInput
 
 
 class Hint(Protocol):

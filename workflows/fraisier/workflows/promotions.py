@@ -4,11 +4,11 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from fraisier.providers.duration import format_duration
-from fraisier.workflows.contracts import PromotionPlan
 from fraisier.workflows.controls import Controls
+from fraisier.workflows.gate_steps import Verdict
 from fraisier.workflows.gatekeeper import Gatekeeper
+from fraisier.workflows.plans import PromotionPlan
 from fraisier.workflows.rollout_state import RolloutState
-from fraisier.workflows.steps import Verdict
 
 
 class Promotions:

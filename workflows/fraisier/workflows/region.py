@@ -15,12 +15,12 @@ from fraisier.workflows.contracts import (
     RegionReport,
     RegionSettings,
     TargetOutcome,
-    TargetPlan,
 )
 from fraisier.workflows.details import region_details
 from fraisier.workflows.failures import describe
 from fraisier.workflows.hooks import RegionHooks
 from fraisier.workflows.placement import run_placed
+from fraisier.workflows.plans import TargetPlan
 from fraisier.workflows.policy import EVENT, Options
 from fraisier.workflows.steps import EventInput, PruneInput
 from fraisier.workflows.targets import TargetBoard

@@ -7,9 +7,10 @@ from temporalio import workflow
 from fraisier.workflows.activities.events import EventActivities
 from fraisier.workflows.activities.targets import TargetActivities
 from fraisier.workflows.arithmetic import batches
-from fraisier.workflows.contracts import RegionOutcome, RegionReport, RollbackInput, TargetOutcome, TargetPlan
+from fraisier.workflows.contracts import RegionOutcome, RegionReport, RollbackInput, TargetOutcome
 from fraisier.workflows.details import region_details
 from fraisier.workflows.hooks import RegionHooks
+from fraisier.workflows.plans import TargetPlan
 from fraisier.workflows.policy import EVENT
 from fraisier.workflows.steps import EventInput
 from fraisier.workflows.targets import TargetBoard

@@ -6,12 +6,13 @@ from temporalio import workflow
 
 from fraisier.workflows.adjustments import AdjustmentRefused, adjusted
 from fraisier.workflows.carrying import Carried, Position
-from fraisier.workflows.contracts import Plan, RolloutInput, RolloutPhase
+from fraisier.workflows.contracts import RolloutInput, RolloutPhase
 from fraisier.workflows.controls import Controls
 from fraisier.workflows.crew import Crew
 from fraisier.workflows.details import rollout_details
 from fraisier.workflows.evidence import Evidence
 from fraisier.workflows.gatekeeper import Gatekeeper
+from fraisier.workflows.plans import Plan
 from fraisier.workflows.requests import Requests
 from fraisier.workflows.rollout_state import RolloutState
 from fraisier.workflows.search import tell_state

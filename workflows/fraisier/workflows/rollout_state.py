@@ -8,19 +8,12 @@ from fraisier.providers.models import ReleaseRef
 from fraisier.workflows.adjustments import DROPPED, WAITING, Standing
 from fraisier.workflows.approvals import Ballot
 from fraisier.workflows.carrying import Carried
-from fraisier.workflows.contracts import (
-    Plan,
-    RegionOutcome,
-    RegionReport,
-    RolloutInput,
-    RolloutPhase,
-    TargetOutcome,
-    Undo,
-    WavePlan,
-)
+from fraisier.workflows.contracts import RegionOutcome, RegionReport, RolloutInput, RolloutPhase, TargetOutcome, Undo
 from fraisier.workflows.gate_plans import GatePlan
+from fraisier.workflows.gate_steps import GateReport
+from fraisier.workflows.plans import Plan, WavePlan
 from fraisier.workflows.status import GateStatus, MigrationStatus, RegionStatus, RolloutStatus, WaveStatus
-from fraisier.workflows.steps import GateReport, PreflightReport
+from fraisier.workflows.steps import PreflightReport
 from fraisier.workflows.verbs import VerbRequest
 
 NAMED = 20

@@ -7,6 +7,8 @@ PASSED_THROUGH = (
     "fraisier.workflows.activities",
     "fraisier.workflows.contracts",
     "fraisier.workflows.gate_plans",
+    "fraisier.workflows.gate_steps",
+    "fraisier.workflows.plans",
     "fraisier.workflows.policy",
     "fraisier.workflows.ports",
     "fraisier.workflows.status",

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from fraisier.workflows.evidence import GLOBAL
-from fraisier.workflows.steps import Fact, ListenInput, SentVerb
+from fraisier.workflows.gate_steps import Fact
+from fraisier.workflows.steps import ListenInput, SentVerb
 from fraisier.workflows.verbs import VOTES, Verb, read_request
 
 VERB_SENT = "deployment.verb_sent"

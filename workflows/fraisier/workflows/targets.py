@@ -9,16 +9,10 @@ from temporalio.exceptions import ActivityError, FailureError
 from fraisier.providers.hooks import Hook
 from fraisier.providers.models import FencingToken, ReleaseRef, Step
 from fraisier.workflows.activities.targets import TargetActivities
-from fraisier.workflows.contracts import (
-    BoardCarry,
-    RegionPlan,
-    ReleasePlan,
-    TargetOutcome,
-    TargetPlan,
-    TargetReport,
-)
+from fraisier.workflows.contracts import BoardCarry, TargetOutcome, TargetReport
 from fraisier.workflows.failures import describe, was_cancelled, was_not_taken
 from fraisier.workflows.placement import run_placed
+from fraisier.workflows.plans import RegionPlan, ReleasePlan, TargetPlan
 from fraisier.workflows.policy import Options
 from fraisier.workflows.steps import HookInput, StepInput, StepsInput
 from fraisier.workflows.together import Together

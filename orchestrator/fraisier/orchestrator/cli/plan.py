@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fraisier.orchestrator.planned import TargetChange
-    from fraisier.workflows.contracts import Plan, RegionPlan
+    from fraisier.workflows.plans import Plan, RegionPlan
 
 
 def plan(

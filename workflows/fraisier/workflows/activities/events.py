@@ -8,9 +8,10 @@ from temporalio import activity
 
 from fraisier.workflows.activities.heartbeat import heartbeating
 from fraisier.workflows.failures import mapped_failures
+from fraisier.workflows.gate_steps import GateInput, GateReport
 from fraisier.workflows.gates.events import EventGate
 from fraisier.workflows.ports import EventLog, Hint
-from fraisier.workflows.steps import EventInput, GateInput, GateReport, GenerationInput
+from fraisier.workflows.steps import EventInput, GenerationInput
 
 REREAD_S = 1.0
 """How long a gate goes without reading the stream, whatever the hints say."""

@@ -7,8 +7,8 @@ from temporalio import activity
 
 from fraisier.workflows.activities.heartbeat import heartbeating
 from fraisier.workflows.failures import mapped_failures
+from fraisier.workflows.gate_steps import GateReport, MeasureInput, Verdict
 from fraisier.workflows.ports import MeasuringFailed, Meter
-from fraisier.workflows.steps import GateReport, MeasureInput, Verdict
 
 AT_LEAST_S = 1.0
 """How long a measurement may take, however little of the gate's time is left."""

@@ -12,8 +12,8 @@ from fraisier.providers.local_command import Heard, run_here
 from fraisier.providers.models import HealthResult, Release, Step, StepResult, TargetState
 from fraisier.workflows.activities.heartbeat import heartbeating
 from fraisier.workflows.activities.together import take_together
-from fraisier.workflows.contracts import RegionPlan, ReleasePlan, TargetPlan
 from fraisier.workflows.failures import mapped_failures
+from fraisier.workflows.plans import RegionPlan, ReleasePlan, TargetPlan
 from fraisier.workflows.policy import UNREACHABLE_AFTER_S
 from fraisier.workflows.ports import ArtifactSource, TargetPool
 from fraisier.workflows.steps import (

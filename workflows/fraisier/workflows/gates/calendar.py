@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from dateutil.rrule import rrulestr
 
-from fraisier.workflows.contracts import RegionPlan, WindowPlan
+from fraisier.workflows.plans import RegionPlan, WindowPlan
 from fraisier.workflows.steps import Opening
 
 HORIZON = timedelta(days=730)

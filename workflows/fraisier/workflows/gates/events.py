@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from fraisier.workflows.steps import Fact, GateInput, GateReport, RegionExpectation, Verdict
+from fraisier.workflows.gate_steps import Fact, GateInput, GateReport, RegionExpectation, Verdict
 
 EVIDENCE_KEPT = 100
 """How many sequences a report names: enough for people, bounded for histories."""

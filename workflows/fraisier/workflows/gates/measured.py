@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from fraisier.workflows.gate_plans import GatePlan
+from fraisier.workflows.gate_steps import GateReport, Reading, Verdict
 from fraisier.workflows.gates.conditions import holds
-from fraisier.workflows.steps import GateReport, Reading, Verdict
 
 TEXT_SHOWN = 200
 """How much of a measured text people are shown, in characters."""

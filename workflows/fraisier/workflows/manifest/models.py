@@ -13,11 +13,11 @@ from fraisier.providers.migrations.models import Migration
 from fraisier.providers.models import HealthCheck
 from fraisier.providers.traffic.models import Traffic
 from fraisier.workflows.arithmetic import Count
-from fraisier.workflows.contracts import OnFailure, Placement, Preflight
 from fraisier.workflows.manifest.gate_parts import GatePart, PromotionPart
 from fraisier.workflows.manifest.parts import Name, Part
 from fraisier.workflows.manifest.wave_parts import BatchPart, GrowingWavesPart, WavePart, Waves
 from fraisier.workflows.manifest.window_parts import WindowPart
+from fraisier.workflows.plans import OnFailure, Placement, Preflight
 
 
 class ReleasePart(Part):

@@ -8,8 +8,8 @@ from pydantic import Discriminator, Field, Tag
 
 from fraisier.providers.duration import Duration
 from fraisier.workflows.arithmetic import Count, resolve_parallel
-from fraisier.workflows.contracts import OnFailure
 from fraisier.workflows.manifest.parts import Part
+from fraisier.workflows.plans import OnFailure
 
 
 class BatchPart(Part):

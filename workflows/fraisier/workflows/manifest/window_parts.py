@@ -6,9 +6,9 @@ from typing import Annotated
 from pydantic import Field, NaiveDatetime, model_validator
 
 from fraisier.providers.duration import Duration
-from fraisier.workflows.contracts import WindowPlan
 from fraisier.workflows.gates.calendar import origin
 from fraisier.workflows.manifest.parts import Part
+from fraisier.workflows.plans import WindowPlan
 
 
 class WindowPart(Part):

@@ -2,9 +2,9 @@
 
 from fraisier.providers.local_command import run_here
 from fraisier.workflows.gate_plans import CommandMeasure
+from fraisier.workflows.gate_steps import MeasureInput, Reading
 from fraisier.workflows.measures.texts import as_json
 from fraisier.workflows.ports import MeasuringFailed
-from fraisier.workflows.steps import MeasureInput, Reading
 
 
 async def read_command(measure: CommandMeasure, asked: MeasureInput) -> tuple[Reading, ...]:

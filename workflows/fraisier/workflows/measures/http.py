@@ -5,9 +5,9 @@ import time
 import httpx
 
 from fraisier.workflows.gate_plans import HttpMeasure
+from fraisier.workflows.gate_steps import Reading
 from fraisier.workflows.measures.texts import TEXT_KEPT, as_json
 from fraisier.workflows.ports import MeasuringFailed
-from fraisier.workflows.steps import Reading
 
 ANSWER_S = 10.0
 """How long a server may take for each part of its answer."""

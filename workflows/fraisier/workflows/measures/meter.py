@@ -1,6 +1,7 @@
 """The real `Meter`: measures what a gate asks for, and judges it."""
 
 from fraisier.workflows.gate_plans import CommandMeasure, HttpMeasure, MetricMeasure, PrometheusMeasure
+from fraisier.workflows.gate_steps import GateReport, MeasureInput, Reading
 from fraisier.workflows.gates.conditions import ConditionFailed
 from fraisier.workflows.gates.measured import judge
 from fraisier.workflows.measures.command import read_command
@@ -8,7 +9,6 @@ from fraisier.workflows.measures.http import read_http
 from fraisier.workflows.measures.metric import read_metric
 from fraisier.workflows.measures.prometheus import read_prometheus
 from fraisier.workflows.ports import EventLog, MeasuringFailed
-from fraisier.workflows.steps import GateReport, MeasureInput, Reading
 
 
 class GateMeter:

@@ -5,8 +5,8 @@ from collections import defaultdict
 
 from fraisier.providers.duration import format_duration
 from fraisier.workflows.gate_plans import MetricMeasure
+from fraisier.workflows.gate_steps import Fact, MeasureInput, Reading
 from fraisier.workflows.ports import EventLog, MeasuringFailed
-from fraisier.workflows.steps import Fact, MeasureInput, Reading
 
 
 async def read_metric(measure: MetricMeasure, asked: MeasureInput, log: EventLog) -> tuple[Reading, ...]:

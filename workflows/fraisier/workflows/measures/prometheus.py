@@ -6,9 +6,9 @@ from typing import Any
 import httpx
 
 from fraisier.workflows.gate_plans import PrometheusMeasure
+from fraisier.workflows.gate_steps import Reading
 from fraisier.workflows.measures.http import ANSWER_S
 from fraisier.workflows.ports import MeasuringFailed
-from fraisier.workflows.steps import Reading
 
 
 async def read_prometheus(measure: PrometheusMeasure) -> tuple[Reading, ...]:
