@@ -28,7 +28,7 @@ from fraisier.nats import (
 from fraisier.nats.config import StreamConfig
 from fraisier.nats.reading import BATCH
 from fraisier.nats.streams import wanted_streams
-from tests.support.nats import NatsServer
+from tests.support.nats import NatsServer, eventually
 
 
 def passed(number: int = 1, *, step: str | None = "1.health", **data: Any) -> Event:
@@ -296,6 +296,19 @@ async def test_generations_grow_over_services_and_connections(nats_server: NatsS
     async with nats_server.client() as other:
         minted.append(await mint_generation(other, "api", note="later"))
     assert minted == sorted(set(minted))
+
+
+async def test_an_upload_waits_for_a_server_that_is_away(
+    nats_server: NatsServer, bus: NatsEventBus, tmp_path: Any
+) -> None:
+    (tmp_path / "api.tar.gz").write_bytes(b"x" * 3_000_000)
+    store = ArtifactStore(bus.client)
+    nats_server.kill()
+    await eventually(lambda: not bus.client.is_connected)
+    upload = asyncio.create_task(store.put(tmp_path / "api.tar.gz"))
+    nats_server.start()
+    stored = await asyncio.wait_for(upload, 60)
+    assert (await store.fetch(stored.digest, tmp_path / "cache")).read_bytes() == b"x" * 3_000_000
 
 
 async def test_artifacts_travel_by_digest(bus: NatsEventBus, tmp_path: Any) -> None:

@@ -2,27 +2,43 @@
 
 import asyncio
 import hashlib
+import logging
 import os
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+import nats.errors
 from nats.js import JetStreamContext
 from nats.js.api import ObjectInfo, ObjectStoreConfig
-from nats.js.errors import BucketNotFoundError, NotFoundError, ObjectNotFoundError
+from nats.js.errors import (
+    APIError,
+    BucketNotFoundError,
+    NotFoundError,
+    ObjectNotFoundError,
+    ServiceUnavailableError,
+)
 from nats.js.object_store import ObjectStore
 from pydantic import BaseModel, ConfigDict
 
+from fraisier.nats.away import raise_if_hopeless, why
 from fraisier.nats.config import StreamConfig
-from fraisier.nats.errors import EventError
+from fraisier.nats.errors import EventError, NatsConnectionError
 from fraisier.nats.reading import read_batch
 
 if TYPE_CHECKING:
     from fraisier.nats.client import NatsClient
 
+logger = logging.getLogger(__name__)
+
 BUCKET = "fraisier-artifacts"
 STREAM = f"OBJ_{BUCKET}"
 BLOCK = 1 << 20
+
+PATIENCE_S = 60.0
+"""How long an upload tries a server that does not answer: a leader is elected within seconds, and a person waits."""
+WAIT_S = 1.0
 
 LAGS = 50
 LAG_S = 0.2
@@ -61,19 +77,42 @@ class ArtifactStore:
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def put(self, path: Path) -> Artifact:
-        """Store a file; one whose digest is known is not sent again."""
+        """Store a file; one whose digest is known is not sent again. A server that is away is waited for a minute.
+
+        Raises:
+            ConnectionError: it was away for longer, or the connection was closed for good.
+            PermissionDenied: this user may store nothing.
+        """
         digest = await asyncio.to_thread(file_digest, path)
         artifact = Artifact(digest=digest, size=path.stat().st_size, name=path.name)
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                await self._send(path, artifact)
+            except (nats.errors.Error, asyncio.TimeoutError) as error:
+                if isinstance(error, APIError) and not isinstance(error, ServiceUnavailableError):
+                    raise
+                raise_if_hopeless(self._client, error, f"$O.{BUCKET}.")
+                if time.monotonic() > deadline:
+                    raise NatsConnectionError(
+                        f"{path.name} could not be stored in {BUCKET}: {why(self._client, error)}. Look at the server "
+                        "(fraisier doctor) and try again"
+                    ) from error
+                logger.warning("%s waits for NATS: %s", path.name, why(self._client, error))
+            else:
+                return artifact
+            await asyncio.sleep(WAIT_S)
+
+    async def _send(self, path: Path, artifact: Artifact) -> None:
         bucket = await self._bucket()
         try:
-            info = await bucket.get_info(digest)
+            info = await bucket.get_info(artifact.digest)
             if info.size == artifact.size:
-                return artifact
+                return
         except (ObjectNotFoundError, NotFoundError):
             pass
         with path.open("rb") as file:
-            await bucket.put(digest, file)
-        return artifact
+            await bucket.put(artifact.digest, file)
 
     async def fetch(self, digest: str, folder: Path) -> Path:
         """The file with this digest in `folder`, fetched when it is not there yet.
