@@ -137,3 +137,20 @@ async def test_a_unit_that_was_stopped_by_hand_is_told(clean_hosts: list[Systemd
     bench.host.run("systemctl", "stop", "api.service")
     assert (await provider.inspect("api")).drift == ("the unit api.service is inactive",)
     await provider.disconnect()
+
+
+async def test_a_kept_release_that_was_changed_is_unpacked_anew(ssh_bench: SshBench):
+    provider = await connected(ssh_bench)
+    old = ssh_bench.release("1.0.0")
+    await Rollout(ssh_bench, generation=1).deploy(provider, old)
+    await Rollout(ssh_bench, generation=2).deploy(provider, ssh_bench.release("2.0.0"))
+    (kept,) = ssh_bench.root.glob("releases/1.0.0-*")
+    (kept / "VERSION").write_text("mine")
+    again = Rollout(ssh_bench, generation=3)
+    assert (await provider.stage(again.step("stage"), old)).changed
+    assert (kept / "VERSION").read_text().strip() == "1.0.0"
+    await again.deploy(provider, old)
+    assert (await provider.inspect("api")).drift == ()
+    # As it came it is not sent again.
+    await Rollout(ssh_bench, generation=4).deploy(provider, ssh_bench.release("2.0.0"))
+    assert not (await provider.stage(Rollout(ssh_bench, generation=5).step("stage"), old)).changed

@@ -100,7 +100,7 @@ async def test_a_diff_is_asked_of_the_targets(worker: WorkerProcess, cli: Cli, s
     assert (await diff())[0] == ExitCode.OK
     (next((ssh_bench.root / "releases").iterdir()) / "VERSION").unlink()
     code, found = await diff()
-    assert (code, found["east"]) == (ExitCode.CHANGES, ("repair", "in the running release, VERSION is gone"))
+    assert (code, found["east"]) == (ExitCode.CHANGES, ("drift", "in the running release, VERSION is gone"))
     code, out, _ = await cli("plan", str(manifest), "--diff")
     assert (code, "VERSION is gone" in out) == (ExitCode.CHANGES, True)
     await provider.disconnect()

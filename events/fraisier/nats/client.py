@@ -127,9 +127,10 @@ class NatsClient:
             )
         except (OSError, asyncio.TimeoutError, nats.errors.Error) as error:
             why = self.last_error or str(error) or type(error).__name__
+            told = "It refuses this user." if "authorization" in why.lower() else "Is it running (fraisier doctor)?"
             raise NatsConnectionError(
                 f"Failed to connect to NATS at {', '.join(map(_without_password, self.servers))}: {why}. "
-                f"Is it running (fraisier doctor)? {_TLS_HINT if self._tls else _HINT}"
+                f"{told} {_TLS_HINT if self._tls else _HINT}"
             ) from None
         self._connection = connection
         self._count(up=True)

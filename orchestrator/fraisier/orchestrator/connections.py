@@ -92,5 +92,5 @@ def _origin(variable: str) -> str:
 
 def _short(error: BaseException) -> str:
     text = str(error) or type(error).__name__
-    said = re.search(r'message: "([^"]+)"', text)  # the operating system's words, deep in the client's
+    said = re.search(r'(?:message|error): "([^"]+)"', text)  # the operating system's words, deep in the client's
     return said[1] if said else text.splitlines()[0][:200]

@@ -3,6 +3,7 @@
 import asyncio
 import platform
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -36,12 +37,23 @@ class Finding:
 async def examine() -> AsyncIterator[Finding]:
     """Look at everything, one thing after the other. Changes nothing but missing streams."""
     yield Finding("Python", f"{platform.python_version()} at {sys.executable}")
-    yield Finding("home folder", str(fraisier_home()))
+    yield _home()
     yield await _nats()
     yield await _durability()
     async for finding in _temporal():
         yield finding
     yield await _docker()
+
+
+def _home() -> Finding:
+    home = fraisier_home()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home):
+            return Finding("home folder", str(home))
+    except OSError as error:
+        why = f"{home} cannot be used: {error.strerror}"
+        return Finding("home folder", why, good=False, way_out="set FRAISIER_HOME to a folder that you may write to")
 
 
 async def _nats() -> Finding:

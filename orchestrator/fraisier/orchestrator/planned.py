@@ -18,7 +18,7 @@ class Change(str, Enum):
 
     NONE = "none"
     DEPLOY = "deploy"
-    REPAIR = "repair"
+    DRIFT = "drift"
     UNKNOWN = "unknown"
 
 
@@ -29,7 +29,7 @@ class TargetChange(BaseModel):
         wave: when it would change, from 1.
         now: what it runs; None when that is nothing, or not known.
         then: what it would run.
-        change: ``none``; ``deploy``, another release; ``repair``, the same one, which somebody changed by hand; or
+        change: ``none``; ``deploy``, another release; ``drift``, the same one, which somebody changed by hand; or
             ``unknown``, since it could not be asked.
         why: what was changed by hand, or why it could not be asked.
     """
@@ -85,7 +85,7 @@ def changes(plan: Plan, looks: tuple[RegionLook, ...]) -> Iterator[TargetChange]
 def _change(state: TargetState, then: ReleaseRef) -> Change:
     if state.release != then:
         return Change.DEPLOY
-    return Change.REPAIR if state.drift else Change.NONE
+    return Change.DRIFT if state.drift else Change.NONE
 
 
 def _looked_at(path: Path) -> StoredArtifact:

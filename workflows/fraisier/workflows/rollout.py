@@ -100,24 +100,23 @@ class RolloutWorkflow(WayBack):
         patience = f"one that does not answer is tried for {UNREACHABLE_AFTER_S:.0f} s"
         self._go(RolloutPhase.PREFLIGHT, f"the preflight of {targets} targets; {patience}")
         await self._look(self._plan.regions, Position())
-        for wave in self._plan.waves:
-            for name in wave.regions:
-                self._refuse_unfit(wave, name)
+        refused = [why for wave in self._plan.waves for name in wave.regions for why in self._unfit(wave, name)]
+        if refused:
+            raise RolloutFailed("; ".join(refused))
 
     async def _look(self, names: Iterable[str], at: Position) -> None:
         await self._crew.preflight(self._state.not_looked_at(names))
         if self._crew.put_off:
             await self._renew(at)
 
-    def _refuse_unfit(self, wave: WavePlan, name: str) -> None:
-        """End the rollout over a region that cannot be rolled out, unless the others go on without it."""
+    def _unfit(self, wave: WavePlan, name: str) -> list[str]:
+        """Why a region cannot be rolled out, and the others shall not go on without it; empty when it can."""
         unfit = self._state.unfit[name]
-        if not region_failed(len(unfit), self._plan.regions[name].tolerance):
-            return
-        if self._plan.when_fails(wave, name) is not OnFailure.CONTINUE:
-            self._state.region(name, "failed", next(iter(unfit.values())))
-            reasons = "; ".join(dict.fromkeys(unfit.values()))
-            raise RolloutFailed(f"preflight of {name}, nothing was changed: {reasons}")
+        failed = region_failed(len(unfit), self._plan.regions[name].tolerance)
+        if not failed or self._plan.when_fails(wave, name) is OnFailure.CONTINUE:
+            return []
+        self._state.region(name, "failed", next(iter(unfit.values())))
+        return [f"preflight of {name}, nothing was changed: {'; '.join(dict.fromkeys(unfit.values()))}"]
 
     async def _expand(self) -> None:
         if not self._plan.migrations:

@@ -273,6 +273,7 @@ class RolloutState(Carried):
             gates=tuple(self._gates.values()),
             migrations=self.migrations(),
             one_way=one_way,
+            dropped=tuple(name for name in self._regions if not any(name in wave.regions for wave in plan.waves)),
             **told,
         )
 

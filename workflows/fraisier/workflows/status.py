@@ -75,6 +75,7 @@ class RolloutStatus(Model):
         waiting_for: what it waits for now and which verbs help, in one sentence; empty when it works.
         reason: why it failed or was taken back.
         one_way: why a rollback needs an override from now on; empty while it needs none.
+        dropped: regions that were adjusted away.
     """
 
     version_of_status: int = 1
@@ -88,6 +89,7 @@ class RolloutStatus(Model):
     paused: bool = False
     waiting_for: str = ""
     reason: str = ""
+    dropped: tuple[str, ...] = ()
     waves: tuple[WaveStatus, ...]
     gates: tuple[GateStatus, ...] = ()
     migrations: tuple[MigrationStatus, ...] = ()

@@ -29,8 +29,8 @@ async def _details(service: str, output: str) -> None:
 
     from rich.console import Console  # noqa: PLC0415
     from rich.markup import escape  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
 
+    from fraisier.orchestrator.cli.render import whole_table  # noqa: PLC0415
     from fraisier.orchestrator.client import FraisierClient  # noqa: PLC0415
     from fraisier.orchestrator.connections import connections  # noqa: PLC0415
 
@@ -39,7 +39,7 @@ async def _details(service: str, output: str) -> None:
     if output == "json":
         typer.echo(json.dumps([region.model_dump(mode="json") for region in found], indent=2))
         return
-    table = Table("region", "target", "runs", "digest", "since (UTC)", "by rollout", "keeps", "changed by hand")
+    table = whole_table("region", "target", "runs", "digest", "since (UTC)", "by rollout", "keeps", "changed by hand")
     for region in found:
         for target, state in region.states.items():
             table.add_row(region.region, target, *_row(state))

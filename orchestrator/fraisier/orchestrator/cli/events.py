@@ -22,14 +22,14 @@ def tail(
     rollout: Annotated[str, typer.Option(help="Only this rollout's, by its ID.")] = "*",
     *,
     since_start: Annotated[bool, typer.Option("--all", help="Also what is stored already.")] = False,
-    follow: Annotated[bool, typer.Option(help="Go on until ^C.")] = True,
+    follow: Annotated[bool, typer.Option(help="Go on until ^C; without, what is stored already is printed.")] = True,
     raw: Annotated[bool, typer.Option("--json", help="Print the CloudEvents bodies, one a line.")] = False,
 ) -> None:
     """Print events as they are stored, read back from the streams.
 
     Example: fraisier events tail --all --service api --no-follow
     """
-    run(_tail(service, region, rollout, since_start=since_start, follow=follow, raw=raw))
+    run(_tail(service, region, rollout, since_start=since_start or not follow, follow=follow, raw=raw))
 
 
 @app.command()

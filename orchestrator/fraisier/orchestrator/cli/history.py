@@ -4,6 +4,7 @@ import typer
 
 from fraisier.orchestrator.cli.rollout import Output, Service
 from fraisier.orchestrator.cli.run import run
+from fraisier.orchestrator.errors import Refused
 
 
 def history(service: Service, output: Output = "table") -> None:
@@ -24,9 +25,9 @@ async def _history(service: str, output: str) -> None:
 
     from rich.console import Console  # noqa: PLC0415
     from rich.markup import escape  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
 
     from fraisier.nats import NatsEventBus  # noqa: PLC0415
+    from fraisier.orchestrator.cli.render import whole_table  # noqa: PLC0415
     from fraisier.orchestrator.connections import connect_nats  # noqa: PLC0415
     from fraisier.orchestrator.history import read_history  # noqa: PLC0415
 
@@ -35,10 +36,12 @@ async def _history(service: str, output: str) -> None:
         found = await read_history(NatsEventBus(client, config.streams), service)
     finally:
         await client.disconnect()
+    if not found:
+        raise Refused(f"no rollout of {service} is stored, or the stream has forgotten it; see fraisier rollout list")
     if output == "json":
         typer.echo(json.dumps([one.model_dump(mode="json") for one in found], indent=2))
         return
-    table = Table("started (UTC)", "rollout", "version", "by", "outcome", "took", "why")
+    table = whole_table("started (UTC)", "rollout", "version", "by", "outcome", "took", "why")
     for one in found:
         took = str(one.ended_at - one.started_at).partition(".")[0] if one.ended_at else ""
         outcome = one.outcome.replace("_", " ") or "open"

@@ -47,14 +47,15 @@ async def _dead(output: str) -> None:
     import json  # noqa: PLC0415
 
     from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+
+    from fraisier.orchestrator.cli.render import whole_table  # noqa: PLC0415
 
     async with _letters() as letters:
         found = [letter async for letter in letters.read()]
     if output == "json":
         typer.echo(json.dumps([letter.model_dump(mode="json") for letter in found], indent=2))
         return
-    table = Table("letter", "given up (UTC)", "event", "handler", "reason")
+    table = whole_table("letter", "given up (UTC)", "event", "handler", "reason")
     for letter in found:
         table.add_row(str(letter.sequence), f"{letter.time:%F %T}", _name(letter), letter.handler or "", letter.reason)
     Console().print(table)

@@ -100,7 +100,7 @@ async def _diff(path: Path, output: str) -> ExitCode:
     else:
         _print(found)
     kinds = {one.change for one in found}
-    if kinds & {Change.DEPLOY, Change.REPAIR}:
+    if kinds & {Change.DEPLOY, Change.DRIFT}:
         return ExitCode.CHANGES
     return ExitCode.FAILED if Change.UNKNOWN in kinds else ExitCode.OK
 
@@ -108,10 +108,11 @@ async def _diff(path: Path, output: str) -> ExitCode:
 def _print(found: "list[TargetChange]") -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.markup import escape  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
 
-    colours = {"none": "dim", "deploy": "green", "repair": "yellow", "unknown": "red"}
-    table = Table("wave", "region", "target", "runs", "would run", "change", "why")
+    from fraisier.orchestrator.cli.render import whole_table  # noqa: PLC0415
+
+    colours = {"none": "dim", "deploy": "green", "drift": "yellow", "unknown": "red"}
+    table = whole_table("wave", "region", "target", "runs", "would run", "change", "why")
     for one in found:
         now = "?" if one.change.value == "unknown" else one.now.version if one.now else "nothing"
         change = f"[{colours[one.change.value]}]{one.change.value}[/]"

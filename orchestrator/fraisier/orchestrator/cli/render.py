@@ -1,11 +1,16 @@
 """Rollouts and events in plain words."""
 
+from typing import TYPE_CHECKING
+
 from rich.console import Console
 from rich.markup import escape
 
 from fraisier.nats import Event
 from fraisier.workflows.contracts import RolloutPhase
 from fraisier.workflows.status import RolloutStatus
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 COLOURS = {
     "completed": "green",
@@ -52,6 +57,7 @@ WORDS = {
     "database.migration_failed": "{phase} of database {database} failed: {error}",
     "database.migration_rolled_back": "database {database} is back",
     "health.check_started": "{who}: health check begins",
+    "health.check_retried": "{who} is asked again: {detail}",
     "health.check_passed": "{who} is healthy",
     "health.check_failed": "{who} is not healthy: {detail}",
     "health.check_timeout": "{who} gave no healthy answer in time: {detail}",
@@ -91,10 +97,15 @@ def print_status_change(console: Console, before: RolloutStatus | None, now: Rol
         console.print("          paused: fraisier resume lets it go on")
 
 
+def whole_table(*headings: str) -> "Table":
+    """A table that breaks what is too long for the terminal and cuts nothing: IDs are there to be copied."""
+    from rich.table import Column, Table  # noqa: PLC0415
+
+    return Table(*(Column(heading, overflow="fold") for heading in headings))
+
+
 def print_status(console: Console, status: RolloutStatus) -> None:
     """A whole status."""
-    from rich.table import Table  # noqa: PLC0415
-
     head = f"[bold]{status.service} {status.version}[/bold]  {status.phase.value.replace('_', ' ')}"
     console.print(head + ("  [yellow]paused[/yellow]" if status.paused else ""), highlight=False)
     console.print(
@@ -104,7 +115,7 @@ def print_status(console: Console, status: RolloutStatus) -> None:
         console.print(f"waiting for {escape(status.waiting_for)}")
     if status.reason:
         console.print(f"why: {escape(status.reason)}")
-    table = Table("wave", "region", "targets", "state", "why")
+    table = whole_table("wave", "region", "targets", "state", "why")
     for wave in status.waves:
         for region in wave.regions:
             table.add_row(
@@ -120,15 +131,23 @@ def print_status(console: Console, status: RolloutStatus) -> None:
     for one in status.migrations:
         console.print(f"{one.phase} of database {one.database}: {one.state} {escape(one.detail)}", highlight=False)
     for gate in status.gates:
-        verdict = (gate.verdict or "open") + (" (dry run)" if gate.dry_run else "")
+        verdict = (gate.verdict or "waiting") + (" (dry run)" if gate.dry_run else "")
         console.print(f"gate {gate.name} after wave {gate.wave}: {verdict} {escape(gate.detail)}")
+
+
+def _where(status: RolloutStatus) -> str:
+    regions = [region for wave in status.waves for region in wave.regions]
+    left = [f"{one.name} ({one.state.replace('_', ' ')})" for one in regions if one.state != "succeeded"]
+    left += [f"{name} (dropped)" for name in status.dropped]
+    total = len(regions) + len(status.dropped)
+    return f"{total - len(left)} of {total} regions; not in {', '.join(left)}" if left else "every region"
 
 
 def final_sentence(status: RolloutStatus) -> str:
     """How a rollout ended, for people."""
     what = f"{status.service} {status.version}"
     words = {
-        RolloutPhase.SUCCEEDED: f"{what} runs in every region",
+        RolloutPhase.SUCCEEDED: f"{what} runs in {_where(status)}",
         RolloutPhase.FAILED: f"{what} failed: {status.reason}",
         RolloutPhase.ROLLED_BACK: f"{what} was taken back everywhere: {status.reason}",
         RolloutPhase.CANCELLED: f"{what} was cancelled: {status.reason}",

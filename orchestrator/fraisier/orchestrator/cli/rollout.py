@@ -137,8 +137,8 @@ async def _list(output: str) -> None:
     import json  # noqa: PLC0415
 
     from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
 
+    from fraisier.orchestrator.cli.render import whole_table  # noqa: PLC0415
     from fraisier.orchestrator.client import FraisierClient  # noqa: PLC0415
     from fraisier.orchestrator.connections import connections  # noqa: PLC0415
 
@@ -147,7 +147,7 @@ async def _list(output: str) -> None:
     if output == "json":
         typer.echo(json.dumps([one.model_dump(mode="json") for one in found], indent=2))
         return
-    table = Table("service", "version", "state", "rollout, started (UTC)", "took")
+    table = whole_table("service", "version", "state", "rollout, started (UTC)", "took")
     for one in found:
         took = str(one.ended_at - one.started_at).partition(".")[0] if one.ended_at else ""
         table.add_row(one.service, one.version, one.state.replace("_", " "), one.rollout_id, took)

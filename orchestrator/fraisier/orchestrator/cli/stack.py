@@ -38,6 +38,7 @@ async def _up(*, worker: bool) -> None:
     stack = LocalStack()
     await stack.up(typer.echo, worker=worker)
     typer.echo(f"Temporal UI: {stack.ui_url}")
+    typer.echo(f"Temporal:    {stack.env()['TEMPORAL_ADDRESS']}")
     typer.echo(f"NATS:        {stack.env()['NATS_SERVERS']}")
     typer.echo(f"data, logs:  {stack.folder}")
 

@@ -9,27 +9,27 @@ import typer
 from fraisier.orchestrator.cli.run import run
 
 
-def _region(name: str) -> str:
+def _region(name: str | None) -> str | None:
     """Refuse what no manifest can call a region: nobody would ever send its steps."""
     from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415
 
     from fraisier.workflows.manifest.parts import Name  # noqa: PLC0415
 
     try:
-        return TypeAdapter(Name).validate_python(name) if name else name
+        return None if name is None else TypeAdapter(Name).validate_python(name)
     except ValidationError:
         raise typer.BadParameter(f"{name!r} is no region: lower case letters, digits and dashes") from None
 
 
 def worker(
     region: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Take only the steps of this region, whose placement is regional.",
             show_default=False,
             callback=_region,
         ),
-    ] = "",
+    ] = None,
 ) -> None:
     """Carry rollouts out: polls Temporal until SIGTERM or ^C, then ends running steps in good order.
 
@@ -38,7 +38,7 @@ def worker(
     Examples: fraisier worker, fraisier worker --region eu-west-1
     """
     os.environ.setdefault("FRAISIER_LOG_LEVEL", "INFO")
-    run(_worker(region))
+    run(_worker(region or ""))
 
 
 def add_to(app: typer.Typer) -> None:

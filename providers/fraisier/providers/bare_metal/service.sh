@@ -216,6 +216,8 @@ switch_to() {
   if [ -n "$unit" ]; then check_units "$1"; fi
   write_line "$state/unsettled" "$step"
   flush "$state/unsettled" "$state"
+  # What is told of a failure shall be of this switch.
+  if [ -z "$unit" ] && [ -s "$state/service.log" ]; then mv -f "$state/service.log" "$state/service.log.old"; fi
   if [ -z "$unit" ] && [ -L "$root/current" ]; then
     # What cannot be stopped must not keep the good release from coming back; going forward it must.
     stop_service "$own" "$1" || { why=$?; [ "$2" = rollback ] || exit "$why"; }

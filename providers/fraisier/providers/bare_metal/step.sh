@@ -9,7 +9,7 @@ do_stage() {
   read_environment
   begin
   sweep
-  if staged "$release"; then
+  if as_it_came "$release"; then
     stay
     return
   fi
@@ -17,7 +17,7 @@ do_stage() {
   receive_artifact
   lock
   fence
-  if staged "$release"; then
+  if as_it_came "$release"; then
     stay
     return
   fi
@@ -30,6 +30,13 @@ do_stage() {
   note stage "$release"
   flush "$state/releases/$release" "$state/releases" "$state/effects"
   record 1 unpacked
+}
+
+# as_it_came NAME: it is here, and nobody changed it, or it is what runs and stays as it is.
+as_it_came() {
+  staged "$1" || return 1
+  find_running
+  [ "$running" = "$1" ] || [ -z "$(touched "$1")" ]
 }
 
 # With the files as they are now: what changes later was changed by hand.
