@@ -59,14 +59,19 @@ def lock_held(host: SystemdHost) -> Iterator[None]:
 
 
 def running(host: SystemdHost, verb: str) -> list[str]:
-    """The processes of steps of this kind on the host."""
-    return host.run("pgrep", "-f", f"fraisier {verb} root=", check=False).split()
+    """The steps of this kind on the host, each by its first process: a fork of it is called the same for a moment."""
+    found = host.run("pgrep", "-f", f"fraisier {verb} root=", check=False).split()
+    told = host.run("ps", "-o", "pid=,ppid=", "-p", ",".join(found), check=False) if found else ""
+    parents = dict(line.split() for line in told.splitlines())
+    return [pid for pid, parent in parents.items() if parent not in parents]
 
 
 @asynccontextmanager
 async def ghost(bench: SystemdBench, verb: str, arguments: list[str]) -> AsyncIterator[asyncio.subprocess.Process]:
     """An attempt that is frozen while it waits for the lock, and runs on when the block is over."""
-    command = ["docker", "exec", "--user", "deploy", bench.host.container, "sh", "-c", script.command_line(arguments)]
+    # One process, as sshd would have it: the shell that is frozen must be the one that acts.
+    line = f"exec {script.command_line(arguments)}"
+    command = ["docker", "exec", "--user", "deploy", bench.host.container, "sh", "-c", line]
     pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(*command, stdin=nothing, stdout=pipe)
     await asyncio.wait_for(until(lambda: running(bench.host, verb)), SOON_S)

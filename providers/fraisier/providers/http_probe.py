@@ -1,5 +1,6 @@
 """One HTTP probe, over whatever network reaches the target."""
 
+import re
 import ssl
 
 import httpcore
@@ -57,11 +58,20 @@ def _judge(check: HealthCheck, response: httpcore.Response, body: str, version: 
     if status not in (check.status or range(OK, REDIRECT)):
         return Sighting(passed=False, detail=f"HTTP {status}: {shown}")
     wrong = _missing_header(check, response)
-    if check.expect_version and version not in body:
+    if check.expect_version and not _names(body, version):
         wrong = f"not version {version}: {shown}"
     elif check.body is not None and not check.body.is_in(body):
         wrong = f"{check.body} is not in its body: {shown}"
     return Sighting(passed=not wrong, detail=f"HTTP {status}, but {wrong}" if wrong else f"HTTP {status}")
+
+
+def _names(body: str, version: str) -> bool:
+    """Whether a text names this very version.
+
+    >>> [_names(body, "1.0.0") for body in ("api 1.0.0", "v1.0.0", "api 11.0.0", "api 1.0.0-rc1")]
+    [True, True, False, False]
+    """
+    return re.search(rf"(?<![\w.+-])v?{re.escape(version)}(?![\w+-]|\.\w)", body) is not None
 
 
 def _missing_header(check: HealthCheck, response: httpcore.Response) -> str:

@@ -57,7 +57,11 @@ class ProviderPool:
             provider = self._open.get(key)
             if provider is None:
                 provider = self._make(target.provider, target.options, region)
-                await provider.connect()
+                try:
+                    await provider.connect()
+                except BaseException:
+                    await provider.disconnect()  # it may have come half way
+                    raise
                 self._open[key] = provider
             return provider
 

@@ -34,6 +34,7 @@ class HostConnection:
         self._options = options
         self._target = target
         self._ssh: asyncssh.SSHClientConnection | None = None
+        self._opening = asyncio.Lock()
 
     @property
     def is_open(self) -> bool:
@@ -49,9 +50,10 @@ class HostConnection:
             AuthenticationFailed: no key opened the host.
             SshConfigInvalid: `ssh_config` is not there or cannot be read.
         """
-        if self._ssh is None or self._ssh.is_closed():
-            self._ssh = await enter(self._options, target=self._target)
-        return self._ssh
+        async with self._opening:
+            if self._ssh is None or self._ssh.is_closed():
+                self._ssh = await enter(self._options, target=self._target)
+            return self._ssh
 
     async def close(self) -> None:
         """Close the connection, politely if the host still answers."""

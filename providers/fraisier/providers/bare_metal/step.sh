@@ -5,6 +5,8 @@
 do_stage() {
   prepare
   box=$state/incoming/$$
+  # What a dead process of this number has left.
+  if [ -e "$box" ]; then rm -rf "$box"; fi
   mkdir "$box"
   read_environment
   begin
@@ -142,6 +144,8 @@ do_hook() {
   wait "$running" || status=$?
   show_hook
   [ "$status" -eq 0 ] || exit "$status"
+  # It has ended: whoever holds the lock, that must be on record, or a retry would run it again.
+  lock_wait=$time_limit
   lock
   [ -z "$mark" ] || note_migration
   record 1 ended

@@ -49,6 +49,7 @@ async def run_guarded(
     Raises:
         ProviderError: as `migrate`; `CommandUnknown` also when the guard itself was killed.
     """
+    given = told.model_dump_json().encode()
     process = subprocess.Popen(  # noqa: ASYNC220 (asyncio's own would kill it with the worker)
         GUARD,
         stdin=subprocess.PIPE,
@@ -58,9 +59,9 @@ async def run_guarded(
     )
     try:
         async with _output(process) as lines:
-            last = await _listen(process, told, lines, heard)
-    except BaseException:
-        if leave():
+            last = await _listen(process, given, lines, heard)
+    except BaseException as error:
+        if isinstance(error, asyncio.CancelledError) and leave():
             _left.append(process)
         else:
             await asyncio.to_thread(_end, process)
@@ -81,10 +82,8 @@ async def _output(process: "subprocess.Popen[bytes]") -> AsyncIterator[asyncio.S
         pipe.close()
 
 
-async def _listen(
-    process: "subprocess.Popen[bytes]", told: GuardOrder, lines: asyncio.StreamReader, heard: Heard
-) -> Word:
-    await asyncio.to_thread(_send, process, told.model_dump_json().encode())
+async def _listen(process: "subprocess.Popen[bytes]", given: bytes, lines: asyncio.StreamReader, heard: Heard) -> Word:
+    await asyncio.to_thread(_send, process, given)
     word = Word()
     while line := await lines.readline():
         word = Word.model_validate_json(line)

@@ -167,7 +167,7 @@ class Ledger:
         with suppress(DatabaseRefused):
             await self._ask(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE application_name = %s AND pid <> pg_backend_pid()",
+                "WHERE datname = current_database() AND application_name = %s AND pid <> pg_backend_pid()",
                 session_name(order.step.service, self._database),
             )
 
@@ -193,7 +193,8 @@ class Ledger:
                 )
                 return f"another migration holds the lock: {who or 'it has ended just now'}"
         orphans = await self._ask(
-            "SELECT pid FROM pg_stat_activity WHERE application_name = %s AND pid <> pg_backend_pid()",
+            "SELECT pid FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name = %s AND pid <> pg_backend_pid()",
             session_name(order.step.service, self._database),
         )
         pids = ", ".join(str(one.pid) for one in orphans)

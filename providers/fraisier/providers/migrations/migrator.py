@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fraisier.providers.base import Provider
-from fraisier.providers.errors import ProviderError, SecretMissing
+from fraisier.providers.errors import CommandFailed, ProviderError, SecretMissing
 from fraisier.providers.local_command import Heard
 from fraisier.providers.migrations.guarded import run_guarded
 from fraisier.providers.migrations.models import Migration, MigrationOrder, MigrationResult
@@ -83,14 +83,28 @@ class PostgresMigrator:
 
 
 async def _on_host(order: MigrationOrder, dsn: str, host: Provider, heard: Heard) -> MigrationResult:
+    from fraisier.providers.migrations.dsn import masked, masked_so_far, secrets_of  # noqa: PLC0415
     from fraisier.providers.migrations.ledger import session_name  # noqa: PLC0415 (psycopg is an extra)
     from fraisier.providers.migrations.story import migrate  # noqa: PLC0415 (psycopg is an extra)
 
     named = f"PGAPPNAME={session_name(order.step.service, order.database)}"
     there = order.model_copy(update={"argv": ("env", named, *order.argv)})
 
+    hidden = secrets_of(dsn)  # a host may know the DSN too, and its command may print it
+
     async def run() -> str:
-        return (await host.run_migration(there, heard=heard)).output
+        try:
+            done = await host.run_migration(there, heard=lambda text: heard(masked_so_far(text, hidden)))
+        except CommandFailed as error:
+            raise type(error)(
+                masked(str(error), hidden),
+                target=error.target,
+                step=error.step,
+                command=error.command,
+                exit_status=error.exit_status,
+                tail=masked(error.tail, hidden),
+            ) from None
+        return masked(done.output, hidden)
 
     async with _ledger(dsn, order.database) as ledger:
         return await migrate(order, ledger, run)

@@ -29,7 +29,7 @@ JOIN pg_settings ON pg_settings.name = wanted.name
 
 HOLDER = """
 SELECT pid, application_name, backend_start FROM pg_stat_activity JOIN pg_locks USING (pid)
-WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND granted
+WHERE datname = current_database() AND locktype = 'advisory' AND classid = %s AND objid = %s AND granted
 """
 
 HELD = """
