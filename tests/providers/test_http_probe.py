@@ -116,6 +116,12 @@ async def test_the_version_must_stand_in_the_body_where_that_is_asked(network):
         assert "not version 2.0.0" in (await look(url, network, expect_version=True)).detail
 
 
+@pytest.mark.parametrize("body", ["version 12.0.0", "2.0.0-rc1", "2.0.0.1", "build-2.0.0"])
+async def test_a_version_that_only_holds_the_wanted_one_is_another(network, body: str):
+    async with serving(saying(f"HTTP/1.0 200 OK\r\n\r\n{body}")) as url:
+        assert "not version 2.0.0" in (await look(url, network, expect_version=True)).detail
+
+
 async def test_a_body_that_never_ends_is_cut(network):
     async def endless(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.0 200 OK\r\n\r\n")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from fraisier.providers.errors import (
@@ -19,13 +20,13 @@ from fraisier.providers.errors import (
     TargetBusy,
 )
 from fraisier.providers.migrations.guarded import run_guarded
-from fraisier.providers.migrations.ledger import open_ledger
+from fraisier.providers.migrations.ledger import open_ledger, session_name
 from fraisier.providers.migrations.migrator import PostgresMigrator
 from fraisier.providers.migrations.models import Migration, MigrationOrder, MigrationResult
 from fraisier.providers.migrations.words import GuardOrder
 from fraisier.providers.models import FencingToken, ReleaseRef, Step
 from tests.providers.by_hand import until
-from tests.support.postgres import PASSWORD, Database
+from tests.support.postgres import PASSWORD, Database, PostgresServer
 
 RELEASE = ReleaseRef(version="2.0.0", digest="sha256:" + "2" * 64)
 WAIT_S = 60.0
@@ -297,6 +298,17 @@ async def test_too_long_and_not_there_are_failures(database: Database):
     await asyncio.wait_for(until(lambda: not database.ask(going_on)), WAIT_S)
     with pytest.raises(CommandFailed, match="No such file"):
         await run(order("no-such-program", token=(6, 1, 1)), database)
+
+
+async def test_another_database_of_the_server_is_left_alone(database: Database, postgres: PostgresServer):
+    """Staging and production may share a server, and call their service and database the same."""
+    other = postgres.new_database()
+    with psycopg.connect(other.dsn, application_name=session_name("api", "orders")) as session:
+        async with open_ledger(database.dsn, database="orders") as ledger:
+            await ledger.end_sessions(order("true"))
+        assert session.execute("SELECT 1").fetchone() == (1,)
+        # Nor does its session keep this one's migration from running.
+        assert (await run(order("true"), database)).changed
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from fraisier.providers.models import FencingToken, Release, Step
 from fraisier.providers.testing import Rollout
 from tests.providers.by_hand import connected, until
 from tests.providers.ssh_bench import SshBench
-from tests.support.postgres import Database
+from tests.support.postgres import PASSWORD, Database
 
 WAIT_S = 60.0
 
@@ -120,6 +120,30 @@ async def test_with_postgres_the_record_is_in_the_database_too(
     assert ran.read_text().startswith("fraisier migration ")
     assert len(ran.read_text().splitlines()) == 1
     assert database.records() == {"expand": "done"}
+    await provider.disconnect()
+
+
+@pytest.mark.parametrize("status", [0, 3])
+async def test_what_a_command_on_a_host_prints_of_the_dsn_is_hidden(
+    ssh_bench: SshBench, database: Database, monkeypatch: pytest.MonkeyPatch, status: int
+):
+    provider, release = await staged(ssh_bench)
+    monkeypatch.setenv("ORDERS_DSN", database.dsn)
+    argv = ("sh", "-c", f"echo connecting to {database.dsn} >&2; exit {status}")
+    migration = Migration.model_validate(
+        {"database": "orders", "postgres": {"secret": "env:ORDERS_DSN"}, "expand": argv, "on": "host", "region": "test"}
+    )
+    heard: list[str] = []
+    what = order(release, *argv)
+    try:
+        result = await PostgresMigrator().run(what, migration, host=provider, heard=heard.append, leave=lambda: False)
+        told = [result.output]
+    except CommandFailed as error:
+        told = [str(error), error.tail]
+    outputs = [str(row[0]) for row in database.ask("SELECT output FROM fraisier_migrations")]
+    for text in (*told, *heard, *outputs):
+        assert PASSWORD not in text
+    assert "connecting to ***" in told[0]
     await provider.disconnect()
 
 

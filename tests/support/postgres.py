@@ -99,6 +99,13 @@ class PostgresServer:
             self._process.send_signal(3)  # SIGQUIT: all its processes end now
             self._process.wait(READY_S)
 
+    def new_database(self) -> "Database":
+        """A database that nobody else uses."""
+        name = f"test_{secrets.token_hex(6)}"
+        with psycopg.connect(self.dsn("postgres"), autocommit=True) as session:
+            session.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
+        return Database(self, name)
+
     def dsn(self, database: str) -> str:
         return f"postgresql://postgres:{PASSWORD}@127.0.0.1:{self.port}/{database}"
 
@@ -142,7 +149,4 @@ def postgres() -> Iterator[PostgresServer]:
 @pytest.fixture
 def database(postgres: PostgresServer) -> Database:
     """A database of its own."""
-    name = f"test_{secrets.token_hex(6)}"
-    with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as session:
-        session.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
-    return Database(postgres, name)
+    return postgres.new_database()
