@@ -11,7 +11,7 @@ from temporalio.testing import ActivityEnvironment
 
 from fraisier.workflows.activities import heartbeat
 from fraisier.workflows.activities.events import EventActivities
-from fraisier.workflows.contracts import GatePlan
+from fraisier.workflows.gate_plans import GatePlan
 from fraisier.workflows.gate_steps import Fact, GateInput, RegionExpectation
 
 

@@ -9,7 +9,8 @@ from fraisier.nats import NatsEventBus, new_event
 from fraisier.providers.health import Sighting
 from fraisier.providers.lifecycle import LifecycleProvider
 from fraisier.providers.models import FencingToken, HealthCheck, ReleaseRef, Step
-from fraisier.workflows.contracts import GatePlan, RolloutPhase
+from fraisier.workflows.contracts import RolloutPhase
+from fraisier.workflows.gate_plans import GatePlan
 from fraisier.workflows.gate_steps import GateInput, RegionExpectation, Verdict
 from fraisier.workflows.gates.events import EventGate
 from fraisier.workflows.jetstream import JetStreamLog
