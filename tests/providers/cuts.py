@@ -16,10 +16,11 @@ from tests.providers.systemd_bench import SystemdBench
 from tests.support.systemd_hosts import SystemdHost
 
 SOON_S = 90.0
-# Steps that run, and are in no scope of their own yet.
-IN_A_LOGIN = """
+# Where the steps that run are: "own" in a scope of their own, "login" in one of a login still.
+PLACES = """
 for step in $(pgrep -f 'fraisier [a-z]* root='); do
-  grep -q '^State:.T' /proc/$step/status || grep -q 'fraisier-' /proc/$step/cgroup || echo $step
+  if grep -q '^State:.T' /proc/$step/status; then continue; fi
+  if grep -q 'fraisier-' /proc/$step/cgroup; then echo own; else echo login; fi
 done
 """
 WORKER = """\
@@ -102,7 +103,8 @@ async def cut_by_sshd(host: SystemdHost, attempt: "asyncio.Task[Any]") -> None:
 
 async def cut_by_logout(host: SystemdHost, attempt: "asyncio.Task[Any]") -> None:
     """The login is ended with all that is in its scope, once the step has left that."""
-    await asyncio.wait_for(until(lambda: not host.run("sh", "-c", IN_A_LOGIN)), SOON_S)
+    # Not merely "in no login": between two of its programs a process has no command line, and is not found at all.
+    await asyncio.wait_for(until(lambda: set(host.run("sh", "-c", PLACES).split()) == {"own"}), SOON_S)
     host.run("sh", "-c", "loginctl --no-legend list-sessions | awk '{ print $1 }' | xargs loginctl terminate-session")
     await lost(attempt)
 
