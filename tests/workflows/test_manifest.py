@@ -352,6 +352,10 @@ def test_strategies_say_how_targets_follow_each_other(manifest: Path) -> None:
             "strategy: canery",
             "strategy: must be 'rolling', 'canary' or 'all_at_once', not 'canery'; did you mean canary?",
         ),
+        (
+            "strategy: blue_green",
+            "strategy: no provider can keep two releases of a service ready on a target, so there is no blue_green;",
+        ),
         ("promotion: {timeout: 1h}", "promotion: belongs to `strategy: canary`, not to rolling"),
         ("strategy: canary\n    batch: {canary: 1}", "strategy: a canary needs targets that follow it; there are 1"),
         ("promotion: {gate: []}", "promotion.gate: unknown key; did you mean gates?"),

@@ -44,6 +44,10 @@ class ReleasePart(Part):
         return self
 
 
+BLUE_GREEN = "blue_green"
+"""A strategy that people ask for and that no provider can do: each has one place on a target."""
+
+
 class Strategy(str, Enum):
     """How a region's targets follow each other."""
 
@@ -98,6 +102,16 @@ class RegionPart(BaseModel):
     traffic: Traffic | None = None
     hooks: Hooks | None = None
     placement: Placement = Placement.CENTRAL
+
+    @field_validator("strategy", mode="before")
+    @classmethod
+    def _no_second_place(cls, strategy: Any) -> Any:
+        if strategy == BLUE_GREEN:
+            raise ValueError(
+                "no provider can keep two releases of a service ready on a target, so there is no blue_green; "
+                "all_at_once stages everywhere and then switches together, canary lets people see a few first"
+            )
+        return strategy
 
     @property
     def options(self) -> dict[str, Any]:
