@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from temporalio.client import WorkflowHandle
 
 from fraisier.nats import read_freeze, set_freeze
 from fraisier.orchestrator.errors import ExitCode
-from fraisier.workflows.contracts import RolloutPhase
+from fraisier.workflows.contracts import RolloutPhase, RolloutResult
 from fraisier.workflows.plans import Plan
 from fraisier.workflows.rollout import RolloutWorkflow
 from tests.support.cli import Cli
@@ -18,6 +19,15 @@ from tests.workflows.harness import Harness, make_plan
 async def frozen(harness: Harness) -> AsyncIterator[Harness]:
     """A harness in a world that is frozen, and no more after the test."""
     await set_freeze(harness.nats, on=True, by="ann", reason="incident 4711")
+    try:
+        yield harness
+    finally:
+        await set_freeze(harness.nats, on=False, by="tests")
+
+
+@pytest.fixture
+async def thawing(harness: Harness) -> AsyncIterator[Harness]:
+    """A harness in a world that is frozen no more after the test, whatever the test did."""
     try:
         yield harness
     finally:
@@ -73,12 +83,54 @@ async def test_a_freeze_that_begins_holds_the_next_region_of_a_rollout_under_way
     assert (await harness.finish(handle)).phase is RolloutPhase.SUCCEEDED
 
 
-async def _waits(harness: Harness, plan: Plan, workflow_id: str, region: str = "a") -> None:
+async def _frozen_under_way(harness: Harness, plan: Plan) -> WorkflowHandle[RolloutWorkflow, RolloutResult]:
+    """A rollout whose first region has one target exchanged, and waits because a freeze has begun meanwhile."""
+    opened = harness.world.blocked["a1", "health"] = asyncio.Event()
+    handle = await harness.start(plan)
+    await asyncio.wait_for(harness.world.entered["a1", "health"].wait(), 60)
+    await set_freeze(harness.nats, on=True, by="ann", reason="incident 4711")
+    opened.set()
+    await _waits(harness, plan, handle.id, verb="go on")
+    assert harness.world.activations() == ["a1"]
+    return handle
+
+
+async def test_a_freeze_holds_the_next_batch_of_a_region_under_way_until_it_ends(thawing: Harness) -> None:
+    handle = await _frozen_under_way(thawing, heeding(make_plan(["a"], targets=3)))
+    await handle.signal(RolloutWorkflow.pause)
+    await thawing.until(handle, paused=True)
+    await set_freeze(thawing.nats, on=False, by="ann")
+    await thawing.until(handle, waiting_for="")
+    assert thawing.world.activations() == ["a1"]
+    await handle.signal(RolloutWorkflow.resume)
+    result = await thawing.finish(handle)
+    assert (result.phase, thawing.world.activations()) == (RolloutPhase.SUCCEEDED, ["a1", "a2", "a3"])
+
+
+async def test_an_override_lets_a_region_that_is_frozen_between_batches_go_on_to_its_end(thawing: Harness) -> None:
+    plan = heeding(make_plan(["a"], ["b"], targets=3))
+    handle = await _frozen_under_way(thawing, plan)
+    await handle.signal(RolloutWorkflow.override, {"by": "ops", "reason": "the fix"})
+    await _waits(thawing, plan, handle.id, "b")
+    assert thawing.world.activations() == ["a1", "a2", "a3"]
+    await handle.signal(RolloutWorkflow.rollback)
+    result = await thawing.finish(handle)
+    assert (result.phase, result.regions) == (RolloutPhase.ROLLED_BACK, {"a": "rolled_back"})
+
+
+async def test_a_rollback_of_a_region_that_is_frozen_between_batches_waits_for_no_end_of_it(thawing: Harness) -> None:
+    handle = await _frozen_under_way(thawing, heeding(make_plan(["a"], targets=3)))
+    await handle.signal(RolloutWorkflow.rollback)
+    result = await thawing.finish(handle)
+    assert (result.phase, thawing.world.rollbacks()) == (RolloutPhase.ROLLED_BACK, ["a1"])
+
+
+async def _waits(harness: Harness, plan: Plan, workflow_id: str, region: str = "a", *, verb: str = "start") -> None:
     """Until a region waits for the end of the freeze."""
     handle = harness.client.get_workflow_handle_for(RolloutWorkflow.run, workflow_id)
     for _ in range(900):
         status = await handle.query(RolloutWorkflow.status)
-        if status.waiting_for.startswith(f"{region} to be let start: all services are frozen"):
+        if status.waiting_for.startswith(f"{region} to be let {verb}: all services are frozen"):
             return
         await asyncio.sleep(0.1)
     raise AssertionError(f"{region} of {plan.service} does not wait: {status}")

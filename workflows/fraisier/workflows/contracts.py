@@ -12,6 +12,9 @@ from pydantic import Field
 from fraisier.providers.models import Model, ReleaseRef
 from fraisier.workflows.plans import Plan, RegionPlan, ReleasePlan
 
+REGION_WAITS = "region_waits"
+"""The signal by which a region tells its rollout what it waits for."""
+
 
 class Undo(Model):
     """What it takes to take an ended rollout back.
@@ -118,6 +121,7 @@ class RegionInput(Model):
         unfit: targets that have already been counted as failed, with the reason.
         done: targets that an earlier run of this rollout has brought to the release.
         only_canary: whether it ends after its canary.
+        heeds_freeze: whether a freeze of all services keeps its next batch from starting.
         carried: where an earlier run of the workflow stopped.
     """
 
@@ -130,6 +134,7 @@ class RegionInput(Model):
     paused: bool = False
     done: tuple[str, ...] = ()
     only_canary: bool = False
+    heeds_freeze: bool = False
     carried: RegionCarry | None = None
 
 
@@ -138,6 +143,17 @@ class RegionSettings(Model):
 
     max_parallel: int
     tolerance: int
+
+
+class RegionWaits(Model):
+    """What a region tells its rollout by the signal ``region_waits``.
+
+    Attributes:
+        why: what keeps its next batch from starting, for people; empty when nothing does any more.
+    """
+
+    region: str
+    why: str
 
 
 class RegionReport(Model):

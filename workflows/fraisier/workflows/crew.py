@@ -29,8 +29,11 @@ from fraisier.workflows.region_rollback import RegionRollbackWorkflow
 from fraisier.workflows.rollout_state import RolloutState
 from fraisier.workflows.room import Room
 from fraisier.workflows.search import searched_by
-from fraisier.workflows.verbs import Verb
+from fraisier.workflows.verbs import Verb, VerbRequest
 from fraisier.workflows.window import at_once, in_window, long_enough
+
+_TOLD = {Verb.PAUSE: RegionWorkflow.hold, Verb.RESUME: RegionWorkflow.release, Verb.OVERRIDE: RegionWorkflow.let_go}
+"""The verbs that running regions are told of."""
 
 
 class Crew:
@@ -174,6 +177,7 @@ class Crew:
                 paused=self._controls.paused,
                 done=done,
                 only_canary=region.promotion is not None and not done,
+                heeds_freeze=self._plan.heeds_freeze and name not in self._controls.let_start,
             ),
             id=f"rollout:{self._plan.service}:{self._order.rollout_id}:{name}",
             static_summary=f"{name}: {self._plan.service} {self._plan.release.version}",
@@ -217,11 +221,11 @@ class Crew:
                 settings = RegionSettings(max_parallel=now.max_parallel, tolerance=now.tolerance)
                 await self._signal(name, RegionWorkflow.adjust, settings)
 
-    async def pass_on(self, verb: Verb) -> None:
-        """Let running regions know of a pause or its end."""
-        signals = {Verb.PAUSE: RegionWorkflow.hold, Verb.RESUME: RegionWorkflow.release}
-        if verb in signals:
-            await asyncio.gather(*(self._signal(name, signals[verb]) for name in tuple(self._running)))
+    async def pass_on(self, verb: Verb, request: VerbRequest) -> None:
+        """Let running regions know of a pause or its end, and of an override those that it is about."""
+        if verb in _TOLD:
+            meant = [name for name in self._running if verb is not Verb.OVERRIDE or name in request.regions]
+            await asyncio.gather(*(self._signal(name, _TOLD[verb]) for name in meant))
 
     async def _signal(self, name: str, signal: Any, *payload: Any) -> None:
         try:

@@ -8,6 +8,7 @@ from temporalio.exceptions import ActivityError
 from fraisier.workflows.activities.events import EventActivities
 from fraisier.workflows.activities.targets import TargetActivities
 from fraisier.workflows.arithmetic import region_failed
+from fraisier.workflows.batch_freeze import BatchFreeze
 from fraisier.workflows.contracts import (
     RegionCarry,
     RegionInput,
@@ -31,8 +32,9 @@ from fraisier.workflows.window import in_window, long_enough
 class RegionWorkflow:
     """Rolls a release out in one region and reports; what happens after a failure is the rollout's decision.
 
-    Signals: ``hold`` and ``release`` keep the next batch from starting and let it go; ``stop`` ends the region
-    as soon as its running steps have ended. Query ``report`` gives the targets' state at any time.
+    Signals: ``hold`` and ``release`` keep the next batch from starting and let it go; ``let_go`` lets all batches go
+    whatever is frozen; ``stop`` ends the region as soon as its running steps have ended. Query ``report`` gives the
+    targets' state at any time.
     """
 
     @workflow.init
@@ -50,6 +52,7 @@ class RegionWorkflow:
             carried=order.carried.board if order.carried else None,
         )
         self._hooks = RegionHooks(order.region.hooks, self._board)
+        self._freeze = BatchFreeze(order, say=self._say)
         self._settings = RegionSettings(max_parallel=order.region.max_parallel, tolerance=order.region.tolerance)
         for target, reason in {} if order.carried else order.unfit.items():
             self._board.fail(target, reason)
@@ -90,6 +93,11 @@ class RegionWorkflow:
         self._board.stop()
 
     @workflow.signal
+    def let_go(self) -> None:
+        """Go on whatever is frozen."""
+        self._freeze.heeded = False
+
+    @workflow.signal
     def adjust(self, settings: RegionSettings) -> None:
         """Go on with other settings, from the next batch on."""
         self._settings = settings
@@ -127,14 +135,15 @@ class RegionWorkflow:
                 board=self._board.carry(), batch=tuple(one.name for one in batch), activated=self._activated
             )
             region = self._order.region.model_copy(update=self._settings.model_dump())
-            workflow.continue_as_new(
-                self._order.model_copy(update={"carried": at, "paused": self._held, "region": region})
-            )
+            now = {"carried": at, "paused": self._held, "region": region, "heeds_freeze": self._freeze.heeded}
+            workflow.continue_as_new(self._order.model_copy(update=now))
 
     async def _deploy_all(self, begun: Sequence[str]) -> None:
         """Batch by batch, first to the end of one that an earlier run has begun."""
         batch: Sequence[TargetPlan] = [one for one in self._order.region.targets if one.name in begun]
         while batch := batch or self._next_batch():
+            await self._until_released()
+            await self._freeze.wait(lambda: self._board.stopping)
             await self._until_released()
             if self._over():
                 break

@@ -6,7 +6,7 @@ from temporalio import workflow
 
 from fraisier.workflows.adjustments import AdjustmentRefused, adjusted
 from fraisier.workflows.carrying import Carried, Position
-from fraisier.workflows.contracts import RolloutInput, RolloutPhase
+from fraisier.workflows.contracts import REGION_WAITS, RegionWaits, RolloutInput, RolloutPhase
 from fraisier.workflows.controls import Controls
 from fraisier.workflows.crew import Crew
 from fraisier.workflows.details import rollout_details
@@ -106,6 +106,12 @@ class RolloutDesk(Carried):
             return
         await self._obey(Verb.ADJUST, request)
 
+    @workflow.signal(name=REGION_WAITS)
+    def region_waits(self, told: RegionWaits) -> None:
+        """Hear from a region what keeps its next batch from starting; not for people."""
+        self._state.hear(told)
+        self._show()
+
     @workflow.update
     async def verb(self, verb: Verb, request: VerbRequest) -> RolloutStatus:
         """Send a verb and get the status after it."""
@@ -154,7 +160,7 @@ class RolloutDesk(Carried):
         self._verbs += 1
         number = self._verbs
         self._show()
-        await self._crew.pass_on(verb)
+        await self._crew.pass_on(verb, request)
         if self._plan is not before:
             await self._crew.adjust(before)
         await self._evidence.announce_verb(verb, request, number, ballot)

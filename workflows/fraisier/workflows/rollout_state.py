@@ -8,16 +8,28 @@ from fraisier.providers.models import ReleaseRef
 from fraisier.workflows.adjustments import DROPPED, WAITING, Standing
 from fraisier.workflows.approvals import Ballot
 from fraisier.workflows.carrying import Carried
-from fraisier.workflows.contracts import RegionOutcome, RegionReport, RolloutInput, RolloutPhase, TargetOutcome, Undo
+from fraisier.workflows.contracts import (
+    RegionOutcome,
+    RegionReport,
+    RegionWaits,
+    RolloutInput,
+    RolloutPhase,
+    TargetOutcome,
+    Undo,
+)
 from fraisier.workflows.gate_plans import GatePlan
 from fraisier.workflows.gate_steps import GateReport
 from fraisier.workflows.plans import Plan, WavePlan
 from fraisier.workflows.status import GateStatus, MigrationStatus, RegionStatus, RolloutStatus, WaveStatus
 from fraisier.workflows.steps import PreflightReport
+from fraisier.workflows.undoing import undo_of
 from fraisier.workflows.verbs import VerbRequest
 
 NAMED = 20
 """How many regions a sentence names."""
+
+RUNNING = "running"
+"""The state of a region that is rolled out just now."""
 
 _NOT_FORWARD = (RolloutPhase.ROLLING_BACK, RolloutPhase.FAILED, RolloutPhase.CANCELLED)
 
@@ -116,6 +128,7 @@ class RolloutState(Carried):
     def region_ended(self, report: RegionReport) -> None:
         """Note a region's report, and the targets that it touched in this run or an earlier one."""
         self.region(report.region, report.outcome.value, report.error)
+        self.waits(report.region, "")
         before = self.touched.get(report.region, ())
         self.touched[report.region] = (*before, *(name for name in report.touched if name not in before))
         earlier, now = self.done.get(report.region, {}), self.generations[report.region]
@@ -195,14 +208,19 @@ class RolloutState(Carried):
         """Note what keeps a region from starting; empty when nothing does."""
         self._regions[name] = self._regions[name].model_copy(update={"waiting_for": why})
 
+    def hear(self, told: RegionWaits) -> None:
+        """Note what a running region says that it waits for."""
+        if told.region in self._regions and self._regions[told.region].state == RUNNING:
+            self.waits(told.region, told.why)
+
     def waits_for(self, name: str) -> str:
         """What keeps a region from starting."""
         return self._regions[name].waiting_for
 
     @property
     def kept(self) -> tuple[str, ...]:
-        """The regions that something keeps from starting."""
-        return tuple(name for name, one in self._regions.items() if one.waiting_for and one.state == WAITING)
+        """The regions that something keeps from starting, or their next batch."""
+        return tuple(name for name, one in self._regions.items() if one.waiting_for and one.state in (WAITING, RUNNING))
 
     def not_overridden(self, request: VerbRequest) -> str:
         """Why an override makes no sense now, with the way out; empty when it does."""
@@ -210,7 +228,7 @@ class RolloutState(Carried):
             return "an override needs a reason, which the audit keeps"
         for name in request.regions:
             state = self._regions[name].state if name in self._regions else "no region of this rollout"
-            if state != WAITING:
+            if state != WAITING and name not in self.kept:
                 return f"{name} is {state.replace('_', ' ')}: there is nothing to override"
         return "" if request.regions or self.kept else "nothing keeps a region from starting: nothing to override"
 
@@ -234,17 +252,7 @@ class RolloutState(Carried):
 
     def undo(self) -> Undo | None:
         """What it takes to take back what is still changed."""
-        if not any(self.touched.values()) and not self.expanded:
-            return None
-        before = {name: [self.previous.get(name, {}).get(one) for one in self.touched[name]] for name in self.touched}
-        releases = tuple(dict.fromkeys(ref for refs in before.values() for ref in refs if ref is not None))
-        index = {None: None} | {ref: number for number, ref in enumerate(releases)}
-        regions = {
-            name: dict(zip(targets, (index[ref] for ref in before[name]), strict=True))
-            for name, targets in self.touched.items()
-            if targets
-        }
-        return Undo(releases=releases, regions=regions, expanded=tuple(self.expanded))
+        return undo_of(self.touched, self.previous, self.expanded)
 
     def _recall(self, undo: Undo) -> None:
         self.expanded = [*undo.expanded]
@@ -286,5 +294,5 @@ class RolloutState(Carried):
 
 
 def _closed(region: RegionStatus) -> str:
-    verb = "promoted" if region.state == RegionOutcome.CANARY.value else "let start"
-    return f"{region.name} to be {verb}: {region.waiting_for}"
+    verbs = {RegionOutcome.CANARY.value: "promoted", RUNNING: "let go on"}
+    return f"{region.name} to be {verbs.get(region.state, 'let start')}: {region.waiting_for}"
