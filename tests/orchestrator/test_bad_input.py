@@ -1,7 +1,9 @@
 """Mistakes that people make: each ends in one message with the way out, the right exit code, and nothing changed."""
 
 import json
+import platform
 from collections.abc import AsyncIterator, Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from fraisier.orchestrator.demo.fleet import demo_fleet
 from fraisier.orchestrator.demo.release import build_release
 from fraisier.orchestrator.demo.ssh_host import make_key
 from fraisier.orchestrator.errors import ExitCode
+from fraisier.orchestrator.launcher.versions import PROGRAMS
 from fraisier.orchestrator.stack import LocalStack
 from fraisier.orchestrator.stack.ports import free_ports
 from tests.support.cli import Cli
@@ -65,6 +68,8 @@ def untouched(folder: Path) -> bool:
         ({"on_failure": "rolback_all"}, "not 'rolback_all'; did you mean rollback_all?"),
         ({"region": {"batch": {"canary": "two"}}}, "canary: must be a whole number, not 'two'"),
         ({"region": {"batch": {"canary": -1}}}, "canary: must be 0 or more, not -1"),
+        ({"service": "Shop_API"}, "service: must be lower-case letters, digits and dashes, with no dash at either end"),
+        ({"service": "x" * 64}, "service: must have 63 characters at most, not 64"),
         ({"regions": ["us-east-1"]}, "regions: must be a mapping of keys to values, not ['us-east-1']"),
     ],
 )
@@ -88,6 +93,8 @@ async def test_servers_that_are_not_there_are_named(cli: Cli, write: Write) -> N
     code, _, error = await cli("rollout", "start", path, TEMPORAL_ADDRESS=nobody)
     assert (code, f"Temporal does not answer at {nobody}" in error) == (ExitCode.UNREACHABLE, True), error
     assert "fraisier up" in error
+    code, _, error = await cli("rollout", "status", "api", TEMPORAL_NAMESPACE="staging")
+    assert (code, "has no namespace staging: set TEMPORAL_NAMESPACE" in error) == (ExitCode.UNREACHABLE, True), error
     code, out, _ = await cli("doctor", TEMPORAL_ADDRESS=nobody)
     assert (code, "fraisier up, or set TEMPORAL_ADDRESS" in out) == (ExitCode.FAILED, True), out
 
@@ -96,6 +103,13 @@ async def test_an_address_out_of_composes_environment_file_is_told_of(tmp_path: 
     (tmp_path / ".env").write_text("NATS_SERVERS=nats://nobody.invalid:4222\nNATS_TIMEOUT=2\n")
     code, _, error = await Cli({}, tmp_path)("rollout", "list")
     assert (code, "NATS_SERVERS=nats://nobody.invalid:4222 comes from .env" in error) == (ExitCode.UNREACHABLE, True)
+
+
+async def test_the_versions_are_told(cli: Cli) -> None:
+    code, out, _ = await cli("--version")
+    told = f"fraisier {version('fraisier')}, Python {platform.python_version()}\n"
+    assert (code, out.startswith(told)) == (ExitCode.OK, True), out
+    assert f"nats-server {PROGRAMS['nats-server'].version}, temporal {PROGRAMS['temporal'].version}" in out
 
 
 async def test_an_unknown_log_level_is_refused_with_the_known_ones(cli: Cli) -> None:
@@ -133,6 +147,8 @@ async def test_one_rollout_at_a_time_and_every_end_has_its_code(cli: Cli, write:
     code, _, error = await cli("rollout", "start", write("3.0.0"))
     worker.start()
     assert (code, "a rollout of demo-api is open: 2.0.0, started by" in error) == (ExitCode.REFUSED, True), error
+    while "soaking" not in (await cli("rollout", "list"))[1]:
+        pass
     code, _, error = await cli("resume", "demo-api")
     assert (code, "resume of demo-api was refused: it is not paused" in error) == (ExitCode.REFUSED, True), error
     while "soaking" not in (await cli("rollout", "status", "demo-api"))[1]:

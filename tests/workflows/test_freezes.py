@@ -48,8 +48,12 @@ async def test_regions_wait_say_who_froze_them_and_start_when_it_ends(frozen: Ha
     assert frozen.world.activations() == []
     code, out, _ = await cli("freeze", "status")
     assert (code, "all services are frozen, by ann since" in out, ": incident 4711" in out) == (ExitCode.OK, True, True)
+    code, _, error = await cli("freeze", "on", "--by", "eve", "--reason", "mine")
+    assert (code, "frozen, by ann since" in error, "(fraisier freeze off)" in error) == (ExitCode.REFUSED, True, True)
     code, out, _ = await cli("freeze", "off", "--by", "bob")
-    assert (code, "nothing is frozen, by bob since" in out) == (ExitCode.OK, True)
+    assert (code, "nothing is frozen; the last freeze was lifted by bob at" in out) == (ExitCode.OK, True)
+    code, out, _ = await cli("freeze", "off", "--by", "eve")  # there is nothing to lift
+    assert (code, "lifted by bob at" in out) == (ExitCode.OK, True)
     assert (await frozen.finish(handle)).phase is RolloutPhase.SUCCEEDED
     freeze = await read_freeze(frozen.nats)
     assert freeze is not None

@@ -35,7 +35,7 @@ BAD = {
     "shared: {folders: [../data]}": "shared.folders.0: give a path below the release's folder, such as var/log",
     "shared: {folders: [a, a/b]}": "shared: a/b is shared twice",
     "env: {PORT: 8080}": "env.PORT: must be text in quotes",
-    "env: {A-B: x}": "env.A-B: String should match pattern",
+    "env: {A-B: x}": "env.A-B: must be the name of a variable, such as DATABASE_URL",
     "units: deploy": "needs service_unit",
     "scope: user": "scope: user needs service_unit",
     "scope: usr": "scope: must be 'system' or 'user', not 'usr'; did you mean user?",

@@ -244,6 +244,56 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file(manifest: Path) 
     assert [problem.line for problem in caught.value.problems] == [4, 17]
 
 
+WRONG = """\
+servic: api
+release: {version: "2.0.0", artifact: nope.tar.gz, imge: x}
+waves:
+  - {regions: [us-east-1, us-east-9], soka: 10m}
+  - {regions: [us-west-2, EU, eu-west-2], soak: 10}
+gates: [{name: healthy, event: healthy}]
+regions:
+  us-east-1: {provider: hosts, usr: x, targets: [{hst: a}], helth: {tcp: "a:1"}}
+  us-west-2: {provider: hosts, targts: [{host: b}], health: {tcp: "a:1", intervall: 1s}, user: 5}
+  EU: {providr: hosts, targets: [{host: c}], health: {tcp: "a:1"}}
+  eu-west-2: {provider: hots, targets: [{host: d}, {host: d}], health: {tcp: "a:1"}}
+  eu-west-3: {provider: hosts, targets: [{host: e}, {host: e}], health: {tcp: "a:1"}, time_zone: Mars}
+"""
+
+
+def test_whatever_is_wrong_in_any_part_is_told_in_one_pass(manifest: Path) -> None:
+    manifest.write_text(WRONG)
+    with pytest.raises(ManifestInvalid) as caught:
+        check_manifest(manifest, options_of)
+    assert sorted(f"{one.line} {one.path}: {one.message.partition(',')[0]}" for one in caught.value.problems) == sorted(
+        [
+            "1 service: is missing",
+            "1 servic: unknown key; did you mean service?",
+            "2 release.imge: unknown key; did you mean image?",
+            f"2 release.artifact: there is no file {manifest.parent}/nope.tar.gz; build it",
+            "4 waves.0.soka: unknown key; did you mean soak?",
+            "4 waves.0.regions.1: unknown region us-east-9; known: us-east-1",
+            "5 waves.1.soak: 10 is not a duration: write a number with its unit",
+            "6 gates.0.event: must be an event's type",
+            "8 regions.us-east-1.health: is missing",
+            "8 regions.us-east-1.usr: unknown key; did you mean user?",
+            "8 regions.us-east-1.helth: unknown key; did you mean health?",
+            "8 regions.us-east-1.targets.0.host: is missing",
+            "8 regions.us-east-1.targets.0.hst: unknown key; did you mean host?",
+            "9 regions.us-west-2.targets: is missing",
+            "9 regions.us-west-2.health.intervall: unknown key; did you mean interval?",
+            "9 regions.us-west-2.targts: unknown key; did you mean targets?",
+            "9 regions.us-west-2.user: must be text",
+            "10 regions.EU: must be lower-case letters",
+            "10 regions.EU.provider: is missing",
+            "10 regions.EU.providr: unknown key; did you mean provider?",
+            "11 regions.eu-west-2.provider: no provider is called hots; there are: hosts",
+            "12 regions.eu-west-3: is in no wave; add it to one or remove it",
+            "12 regions.eu-west-3.targets.1: is e again; a target stands in a region once",
+            "12 regions.eu-west-3.time_zone: Mars is no IANA time zone",
+        ]
+    )
+
+
 def test_a_file_that_is_not_there_or_no_mapping_says_so(tmp_path: Path) -> None:
     with pytest.raises(ManifestInvalid, match=r"none\.yaml: cannot be read: No such file"):
         check_manifest(tmp_path / "none.yaml", options_of)

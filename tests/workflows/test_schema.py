@@ -1,5 +1,6 @@
 """The manifest's JSON Schema: editors must accept what Fraisier accepts, and mark what it refuses."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from ruamel.yaml import YAML
 
 from fraisier.orchestrator.client import options_of
 from fraisier.providers.registry import provider_names
+from fraisier.workflows.manifest.patterns import FORMS
 from fraisier.workflows.manifest.schema import manifest_schema
 
 EXAMPLES = sorted(Path("examples").glob("*.yaml"))
@@ -80,3 +82,18 @@ def test_editors_say_what_a_key_means(validator: Draft202012Validator):
     options = validator.schema["$defs"]["BareMetalOptions"]["properties"]
     assert options["sudo"]["description"].startswith("use ``sudo -n``")
     assert "SSH port" in options["port"]["description"]  # said by the class that it inherits from
+
+
+def test_every_form_of_text_has_words(validator: Draft202012Validator):
+    told_otherwise = {
+        r"^((\d+(?:\.\d+)?)(ms|d|h|m|s))+$",
+        "^(100|[0-9]{1,2})%$",
+    }  # durations and counts say it themselves
+    assert set(patterns(validator.schema)) - told_otherwise - FORMS.keys() == set()
+
+
+def patterns(part: Any) -> Iterator[str]:
+    if isinstance(part, dict) and isinstance(part.get("pattern"), str):
+        yield part["pattern"]
+    for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        yield from patterns(inner)

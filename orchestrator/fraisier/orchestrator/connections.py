@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from dotenv import dotenv_values
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from fraisier.nats import NatsClient, NatsEventBus, get_nats_config
 from fraisier.nats.config import DOTENV, NatsConfig
@@ -35,15 +36,30 @@ async def connect_temporal() -> Client:
 
     Raises:
         Invalid: the keys of the payloads cannot be read.
-        Unreachable: nobody answers, or it is refused.
+        Unreachable: nobody answers, it is refused, or the namespace is not there.
     """
     options, ring = temporal_options(), key_ring()
     try:
-        return await asyncio.wait_for(Client.connect(**options, data_converter=data_converter(ring)), CONNECT_S)
+        client = await asyncio.wait_for(Client.connect(**options, data_converter=data_converter(ring)), CONNECT_S)
     except (RuntimeError, RPCError, OSError, asyncio.TimeoutError) as error:
         raise Unreachable(
             f"Temporal does not answer at {options['target_host']}: {_short(error)}. Start a local stack with "
             f"`fraisier up`, or set TEMPORAL_ADDRESS (and TEMPORAL_NAMESPACE).{_origin('TEMPORAL_ADDRESS')}"
+        ) from error
+    await _find_namespace(client, options["target_host"])
+    return client
+
+
+async def _find_namespace(client: Client, address: str) -> None:
+    """Whether the namespace is there; without it every rollout would look as if it had never been."""
+    try:
+        await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            return  # whoever may not ask about a namespace may well work in it
+        raise Unreachable(
+            f"Temporal at {address} has no namespace {client.namespace}: set TEMPORAL_NAMESPACE to one that is there, "
+            f"or make it (temporal operator namespace create --address {address} --namespace {client.namespace})"
         ) from error
 
 

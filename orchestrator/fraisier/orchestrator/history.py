@@ -1,5 +1,6 @@
 """What was rolled out: read back from the events that each rollout's beginning and end left."""
 
+from collections.abc import AsyncIterator
 from datetime import datetime
 
 from pydantic import BaseModel
@@ -37,7 +38,7 @@ class PastRollout(BaseModel):
     reason: str = ""
 
 
-async def read_history(bus: NatsEventBus, service: str) -> list[PastRollout]:
+async def read_history(bus: NatsEventBus, service: str) -> AsyncIterator[PastRollout]:
     """Every rollout of a service, newest first, for as long as the stream keeps it: longer than Temporal does."""
     found: dict[str, PastRollout] = {}
     async for event in bus.read("deployment", region=GLOBAL, service=service):
@@ -57,4 +58,5 @@ async def read_history(bus: NatsEventBus, service: str) -> list[PastRollout]:
             found[rollout].ended_at = event.time
             found[rollout].outcome = ENDS[event.event_type]
             found[rollout].reason = event.data.get("reason", "")
-    return list(reversed(found.values()))
+    for one in reversed(found.values()):
+        yield one

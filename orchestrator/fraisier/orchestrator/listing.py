@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from temporalio.client import Client, WorkflowExecutionStatus
 
 from fraisier.workflows.contracts import RolloutResult
+from fraisier.workflows.search import STATE
 
 _ROLLOUTS = 'WorkflowType = "RolloutWorkflow" AND ExecutionStatus != "ContinuedAsNew"'
 """A rollout that went on in further runs is the last of them."""
@@ -28,7 +29,9 @@ async def list_rollouts(temporal: Client) -> AsyncIterator[RolloutSummary]:
     async for run in temporal.list_workflows(_ROLLOUTS):
         memo = await run.memo()
         state = run.status.name.lower() if run.status else "unknown"
-        if run.status is WorkflowExecutionStatus.COMPLETED:
+        if run.status is WorkflowExecutionStatus.RUNNING:
+            state = run.typed_search_attributes.get(STATE) or "starting"
+        elif run.status is WorkflowExecutionStatus.COMPLETED:
             handle = temporal.get_workflow_handle(run.id, run_id=run.run_id, result_type=RolloutResult)
             state = (await handle.result(follow_runs=False)).phase.value
         yield RolloutSummary(

@@ -16,8 +16,8 @@ from fraisier.orchestrator.stack.errors import StackNotRunning
 from fraisier.providers.secrets import SecretRef
 from fraisier.workflows.payloads import VARIABLE, KeyRing, KeysUnusable
 
-_LEADERS = {"NATS_": "NATS_SERVERS", "TEMPORAL_": "TEMPORAL_ADDRESS"}
-"""By group of variables, the one that says that the user has servers of their own."""
+_LEADERS = {"NATS_": ("NATS_SERVERS",), "TEMPORAL_": ("TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE")}
+"""By group of variables, those that say that the user has servers of their own."""
 
 DEFAULT_ADDRESS = "localhost:7233"
 
@@ -28,17 +28,18 @@ TASK_QUEUE = "fraisier"
 def adopt_environment() -> None:
     """Fill the environment of this process from ``.env`` and from the running local stack.
 
-    What is set stays. A group of variables comes from one place as a whole, so that the local stack's password is
-    never sent to somebody else's server.
+    What is set stays. Nothing of the local stack's is added where servers of the user's own are named, so that its
+    password is never sent to them.
     """
     load_dotenv(DOTENV)
     try:
         stack = LocalStack().env()
     except StackNotRunning:
         return
-    for prefix, leader in _LEADERS.items():
-        if leader not in os.environ:
-            os.environ.update({name: value for name, value in stack.items() if name.startswith(prefix)})
+    for prefix, leaders in _LEADERS.items():
+        if not any(leader in os.environ for leader in leaders):
+            for name in (name for name in stack if name.startswith(prefix)):
+                os.environ.setdefault(name, stack[name])
 
 
 def temporal_options() -> dict[str, Any]:

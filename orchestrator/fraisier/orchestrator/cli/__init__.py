@@ -21,6 +21,7 @@ from fraisier.orchestrator.cli import (
     stack,
     validate,
     verbs,
+    version,
     worker,
     writing,
 )
@@ -40,6 +41,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # twice as quick as panels and colours, which cost more than all the rest
     context_settings={"max_content_width": 120},
 )
+version.add_to(app)
 stack.add_to(app)
 worker.add_to(app)
 codec.add_to(app)

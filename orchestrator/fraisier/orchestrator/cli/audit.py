@@ -4,7 +4,6 @@ import typer
 
 from fraisier.orchestrator.cli.rollout import Output, Service
 from fraisier.orchestrator.cli.run import run
-from fraisier.orchestrator.errors import Refused
 
 
 def audit(service: Service, output: Output = "table") -> None:
@@ -21,28 +20,15 @@ def add_to(app: typer.Typer) -> None:
 
 
 async def _audit(service: str, output: str) -> None:
-    import json  # noqa: PLC0415
-
-    from rich.console import Console  # noqa: PLC0415
-    from rich.markup import escape  # noqa: PLC0415
-
-    from fraisier.nats import NatsEventBus  # noqa: PLC0415
     from fraisier.orchestrator.audit import read_audit  # noqa: PLC0415
-    from fraisier.orchestrator.cli.render import whole_table  # noqa: PLC0415
-    from fraisier.orchestrator.connections import connect_nats  # noqa: PLC0415
+    from fraisier.orchestrator.cli.past import show  # noqa: PLC0415
 
-    client, config = await connect_nats()
-    try:
-        found = [entry async for entry in read_audit(NatsEventBus(client, config.streams), service)]
-    finally:
-        await client.disconnect()
-    if not found:
-        raise Refused(f"no rollout of {service} is stored, or the stream has forgotten it; see fraisier rollout list")
-    if output == "json":
-        typer.echo(json.dumps([entry.model_dump(mode="json") for entry in found], indent=2))
-        return
-    table = whole_table("when (UTC)", "rollout", "version", "what", "by", "why")
-    for entry in found:
-        when = f"{entry.time:%F %T}"
-        table.add_row(when, entry.rollout_id, entry.version, entry.what, escape(entry.by), escape(entry.reason))
-    Console().print(table)
+    columns = {
+        "when (UTC)": lambda one: f"{one.time:%F %T}",
+        "rollout": lambda one: one.rollout_id,
+        "version": lambda one: one.version,
+        "what": lambda one: one.what,
+        "by": lambda one: one.by,
+        "why": lambda one: one.reason,
+    }
+    await show(service, output, read_audit, columns)

@@ -1,11 +1,15 @@
 """``fraisier freeze``: let no region of any service start."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fraisier.orchestrator.cli.rollout import By
 from fraisier.orchestrator.cli.run import run
+from fraisier.orchestrator.errors import Refused
+
+if TYPE_CHECKING:
+    from fraisier.nats import Freeze
 
 app = typer.Typer(help="Let no region of any service start.", no_args_is_help=True)
 
@@ -37,15 +41,19 @@ def status() -> None:
 
 
 async def _set(by: str, reason: str, *, on: bool) -> None:
-    from fraisier.nats import set_freeze  # noqa: PLC0415
+    from fraisier.nats import read_freeze, set_freeze  # noqa: PLC0415
     from fraisier.orchestrator.connections import connect_nats  # noqa: PLC0415
 
     client, _ = await connect_nats()
     try:
-        await set_freeze(client, on=on, by=by, reason=reason)
+        before = await read_freeze(client)
+        if on and before is not None and before.on:
+            raise Refused(f"{_told(before)}. Lift it first (fraisier freeze off), or leave it as it is")
+        if on or (before is not None and before.on):
+            before = await set_freeze(client, on=on, by=by, reason=reason)
     finally:
         await client.disconnect()
-    await _status()
+    typer.echo(_told(before))
 
 
 async def _status() -> None:
@@ -57,9 +65,14 @@ async def _status() -> None:
         freeze = await read_freeze(client)
     finally:
         await client.disconnect()
+    typer.echo(_told(freeze))
+
+
+def _told(freeze: "Freeze | None") -> str:
     if freeze is None:
-        typer.echo("nothing is frozen, and never was")
-        return
-    state = "all services are frozen" if freeze.on else "nothing is frozen"
+        return "nothing is frozen, and never was"
+    who = f"by {freeze.by or 'somebody'}"
     why = f": {freeze.reason}" if freeze.reason else ""
-    typer.echo(f"{state}, by {freeze.by or 'somebody'} since {freeze.since:%F %T} UTC{why}")
+    if freeze.on:
+        return f"all services are frozen, {who} since {freeze.since:%F %T} UTC{why}"
+    return f"nothing is frozen; the last freeze was lifted {who} at {freeze.since:%F %T} UTC{why}"

@@ -49,19 +49,6 @@ PARTS: tuple[type[BaseModel], ...] = (
 """Every model of a manifest but the providers' options."""
 
 
-def load_manifest(path: Path) -> Manifest:
-    """Read and check a manifest by itself; `check_references` and the providers check the rest.
-
-    Raises:
-        ManifestInvalid: it cannot be read, is not YAML or does not fit; every problem has its line.
-    """
-    tree = read_tree(path)
-    try:
-        return Manifest.model_validate(plain(tree))
-    except ValidationError as error:
-        raise ManifestInvalid(str(path), problems_of(error, tree)) from error
-
-
 def read_tree(path: Path) -> Any:
     """The file as a YAML tree that remembers its lines.
 
@@ -116,8 +103,8 @@ def problems_of(
     for one in errors:
         if one["type"] == "too_short" and any(_inside(other["loc"], one["loc"]) for other in errors):
             continue  # counted too short only because what is inside is wrong
-        location = below + _in_tree(one["loc"])
-        inner = _model_at(model, _in_tree(one["loc"])) if model else None
+        location = below + in_tree(one["loc"])
+        inner = _model_at(model, in_tree(one["loc"])) if model else None
         known = _known(str(location[-1]), inner) if one["type"] == "extra_forbidden" else []
         found.append(Problem(".".join(map(str, location)), in_words(one, known), line_of(tree, location)))
     return found
@@ -139,7 +126,13 @@ def line_of(tree: Any, location: Location) -> int | None:
     return line or 1
 
 
-def _in_tree(location: Location) -> Location:
+def keys_of(path: str) -> Location:
+    """The keys of a problem's path."""
+    return tuple(int(key) if key.isdigit() else key for key in path.split("."))
+
+
+def in_tree(location: Location) -> Location:
+    """Where in the file an error of a validation is."""
     # pydantic names the branch of a union and a mapping's bad key; neither is a key of the file.
     noise = ("[", "function-", "literal[", "constrained-")
     return tuple(key for key in location if not (isinstance(key, str) and key.lower().startswith(noise)))

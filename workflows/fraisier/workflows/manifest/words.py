@@ -6,10 +6,14 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
+from fraisier.workflows.manifest.patterns import FORMS
+
 _WORDS: dict[str, Callable[[Any, dict[str, Any]], str]] = {
     "missing": lambda _, __: "is missing",
     "too_short": lambda _, __: "must not be empty",
     "string_too_short": lambda _, __: "must not be empty",
+    "string_too_long": lambda given, limits: f"must have {limits['max_length']} characters at most, not {len(given)}",
+    "string_pattern_mismatch": lambda _, limits: _form(limits["pattern"]),  # never what is given: it may be a secret
     "int_parsing": lambda given, _: f"must be a whole number, not {given!r}",
     "int_type": lambda given, _: f"must be a whole number, not {given!r}",
     "int_from_float": lambda given, _: f"must be a whole number, not {given!r}",
@@ -35,7 +39,7 @@ def in_words(error: ErrorDetails, known: Sequence[str] = ()) -> str:
     """
     kind, given = error["type"], error["input"]
     if kind == "extra_forbidden":
-        return f"unknown key{_nearest(str(error['loc'][-1]), known)}"
+        return unknown_key(str(error["loc"][-1]), known)
     if kind in ("enum", "literal_error"):
         expected = str(error["ctx"]["expected"])
         choices = [choice.strip(" '") for choice in expected.replace(" or ", ", ").split(",")]
@@ -43,6 +47,15 @@ def in_words(error: ErrorDetails, known: Sequence[str] = ()) -> str:
     if kind in _WORDS:
         return _WORDS[kind](given, error.get("ctx", {}))
     return error["msg"].removeprefix("Value error, ")
+
+
+def unknown_key(key: str, known: Sequence[str]) -> str:
+    """That a key is unknown, with the nearest of those that could have been meant."""
+    return f"unknown key{_nearest(key, known)}"
+
+
+def _form(pattern: str) -> str:
+    return FORMS.get(pattern, f"must match {pattern}")  # a plug-in's options have patterns of their own
 
 
 def _nearest(key: str, known: Sequence[str], *, tell: bool = True) -> str:
