@@ -9,6 +9,7 @@ pytest_plugins = [
     "tests.support.harness",
     "tests.support.nats",
     "tests.support.postgres",
+    "tests.support.production",
     "tests.support.releases",
     "tests.support.serving",
     "tests.support.systemd_hosts",

@@ -19,7 +19,7 @@ import nkeys
 import typer
 from certificates import CLIENT, SERVER, authority_certificate, new_key, signed_certificate
 
-ROLES = ("admin", "installer", "orchestrator", "handlers", "watchers", "system")
+ROLES = ("admin", "installer", "orchestrator", "handlers", "watchers", "approvers", "freezers", "system")
 NODES = ("nats-1", "nats-2", "nats-3")
 WHOLE_ROLLOUT = "global"
 """What stands for a region in the subjects of a rollout's own events."""

@@ -45,7 +45,7 @@ def test_a_second_run_renews_certificates_and_keeps_keys_and_names(tmp_path: Pat
     assert "REGION_us" in after["nodes/n1/regions.conf"].decode()
     assert after["regions/eu/seed.nk"] == before["regions/eu/seed.nk"]
     secret = [file for file in (tmp_path / "c").rglob("*") if file.suffix in (".key", ".nk")]
-    assert len(secret) == 2 + 1 + 2 * (6 + 2)
+    assert len(secret) == 2 + 1 + 2 * (8 + 2)
     assert {file.stat().st_mode & 0o777 for file in secret} == {0o600}
     for node in (tmp_path / "c" / "nodes" / "n1").glob("*.conf"):
         assert not re.search(r"\bS[A-Z2-7]{50}", node.read_text())

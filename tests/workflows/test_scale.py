@@ -1,12 +1,15 @@
 """What a target costs in histories and payloads: bounds that large rollouts live by (see benchmarks/scale.py)."""
 
 import asyncio
+from datetime import datetime, timezone
 
+import pytest
 from temporalio.client import Client
 
 from fraisier.workflows.contracts import RolloutInput, RolloutPhase
 from fraisier.workflows.converter import DATA_CONVERTER
 from fraisier.workflows.plans import TargetPlan
+from fraisier.workflows.rollout_desk import RolloutDesk
 from tests.workflows.harness import Harness, make_plan
 
 REGIONS = tuple(f"r{number}" for number in range(4))
@@ -52,3 +55,28 @@ async def test_a_plan_of_ten_thousand_hosts_is_a_small_payload():
     (payload,) = await DATA_CONVERTER.encode([order])
     assert payload.ByteSize() < TEMPORALS_MOST / 4
     assert (await DATA_CONVERTER.decode([payload], [RolloutInput]))[0] == order
+
+
+async def test_a_thousand_regions_that_change_at_once_are_one_page(monkeypatch: pytest.MonkeyPatch):
+    pages: list[str] = []
+    desk = "fraisier.workflows.rollout_desk"
+    monkeypatch.setattr(f"{desk}.workflow.now", lambda: datetime.now(timezone.utc))
+    monkeypatch.setattr(f"{desk}.workflow.set_current_details", pages.append)
+    monkeypatch.setattr(f"{desk}.tell_state", lambda state: None)
+    names = [f"r{number}" for number in range(1000)]
+    plan = make_plan(*(names[at : at + 100] for at in range(0, 1000, 100)))
+    told = RolloutDesk(RolloutInput(rollout_id="r-1", plan=plan))
+    for name in names[:100]:
+        told._state.region(name, *(("failed", "no route to host") if name == "r99" else ("running",)))
+        told._show()
+    assert pages == []
+    await asyncio.sleep(0)
+    (page,) = pages
+    rows = page.splitlines()
+    assert "| 1 (waiting) | r99 | ✘ failed | no route to host |" in rows
+    assert "| 1 (waiting) | 50 more | ● running | |" in rows
+    assert "| 10 (waiting) | 100 more | ○ waiting | |" in rows
+    assert len(page) < 5000
+    told._show()
+    await asyncio.sleep(0)
+    assert len(pages) == 2

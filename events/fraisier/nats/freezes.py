@@ -108,6 +108,9 @@ def raise_if_refused(client: "NatsClient", error: Exception) -> None:
     """Raise that the server refused, where it said so."""
     refused = client.refusal("$JS.API.", f"$KV.{BUCKET}")
     if refused is not None:
-        raise PermissionDenied(f"this NATS user may not use the freeze in {BUCKET}: {refused}") from error
+        raise PermissionDenied(
+            f"this NATS user may not use the freeze in {BUCKET}: {refused}. In the production set-up `freezers` set "
+            "it and workers read it (docs/production.md)"
+        ) from error
     if isinstance(error, NatsConnectionError):
         raise error

@@ -1,11 +1,15 @@
 """The live page of a workflow in the Temporal UI, as markdown. Pure."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from fraisier.workflows.contracts import TargetReport
-from fraisier.workflows.status import GateStatus, MigrationStatus, RolloutStatus, WaveStatus
+from fraisier.workflows.status import GateStatus, MigrationStatus, RegionStatus, RolloutStatus, WaveStatus
 
 ROWS_SHOWN = 50
+
+_COUNTED = ("waiting", "succeeded")
+"""States of regions that are counted, not named, where there are many."""
 
 _MARKS = {
     "waiting": "○",
@@ -44,7 +48,9 @@ def rollout_details(status: RolloutStatus) -> str:
         lines.append(f"Waiting for {status.waiting_for}.")
     if status.reason:
         lines.append(f"Why: {status.reason}")
-    lines.append("\n".join(["| wave | region | state | why |", "|---|---|---|---|", *map(_wave, status.waves)]))
+    crowded = sum(len(wave.regions) for wave in status.waves) > ROWS_SHOWN
+    waves = map(_crowd if crowded else _wave, status.waves)
+    lines.append("\n".join(["| wave | region | state | why |", "|---|---|---|---|", *waves]))
     if status.one_way:
         lines.append(f"A rollback needs an override: {status.one_way}.")
     if status.migrations:
@@ -55,10 +61,23 @@ def rollout_details(status: RolloutStatus) -> str:
 
 
 def _wave(wave: WaveStatus) -> str:
-    return "\n".join(
+    return "\n".join(_region(wave, one) for one in wave.regions)
+
+
+def _region(wave: WaveStatus, one: RegionStatus) -> str:
+    return (
         f"| {wave.number} ({wave.state}) | {one.name} | {_state(one.state)} | {_cell(one.waiting_for or one.error)} |"
-        for one in wave.regions
     )
+
+
+def _crowd(wave: WaveStatus) -> str:
+    """A wave among many regions: those that failed, are kept by something, or run by name, the others by number."""
+    telling = (one for one in wave.regions if one.state not in _COUNTED or one.waiting_for or one.error)
+    named = sorted(telling, key=lambda one: one.state == "running")[:ROWS_SHOWN]
+    shown = {one.name for one in named}
+    counted = Counter(one.state for one in wave.regions if one.name not in shown)
+    rows = [f"| {wave.number} ({wave.state}) | {count} more | {_state(state)} | |" for state, count in counted.items()]
+    return "\n".join([*(_region(wave, one) for one in named), *rows])
 
 
 def _gate(gate: GateStatus) -> str:

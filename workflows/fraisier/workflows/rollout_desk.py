@@ -1,5 +1,6 @@
 """The rollout's desk: where verbs arrive and the status is asked for."""
 
+import asyncio
 from typing import Any, ClassVar
 
 from temporalio import workflow
@@ -41,6 +42,7 @@ class RolloutDesk(Carried):
         self._requests = Requests(order, self._state, self._controls, self._obey)
         self._verbs = 0
         self._at = Position()
+        self._page_is_due = False
 
     @property
     def _plan(self) -> Plan:
@@ -173,6 +175,15 @@ class RolloutDesk(Carried):
         self._show()
 
     def _show(self) -> None:
-        status = self.status()
-        workflow.set_current_details(rollout_details(status))
-        tell_state("paused" if status.paused else status.phase.value)
+        """Let the rollout be found by its state, and write its page once all that happens now has happened.
+
+        A wave of a hundred regions changes a hundred times at once, and one page tells of a thousand regions.
+        """
+        tell_state("paused" if self._controls.paused else self._state.phase.value)
+        if not self._page_is_due:
+            self._page_is_due = True
+            asyncio.get_running_loop().call_soon(self._write_page)
+
+    def _write_page(self) -> None:
+        self._page_is_due = False
+        workflow.set_current_details(rollout_details(self.status()))

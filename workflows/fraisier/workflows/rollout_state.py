@@ -267,6 +267,7 @@ class RolloutState(Carried):
     def status(self, *, paused: bool, one_way: str = "") -> RolloutStatus:
         """All of it, for people."""
         plan = self.plan
+        standing = {name for wave in plan.waves for name in wave.regions}
         closed = [_closed(one) for one in self._regions.values() if one.waiting_for]
         told = self._status | ({"waiting_for": "; ".join(closed)} if closed else {})
         return RolloutStatus(
@@ -281,7 +282,7 @@ class RolloutState(Carried):
             gates=tuple(self._gates.values()),
             migrations=self.migrations(),
             one_way=one_way,
-            dropped=tuple(name for name in self._regions if not any(name in wave.regions for wave in plan.waves)),
+            dropped=tuple(name for name in self._regions if name not in standing),
             **told,
         )
 
