@@ -5,7 +5,7 @@ KEEP ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests demo test check bench faults sbom audit catalogue lock clean
+.PHONY: help setup setup-tests demo test check bench faults soak sbom audit catalogue lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -39,6 +39,9 @@ bench: setup ## measure beside the floor, in one run; figures are ratios
 
 faults: setup ## break what can break while rollouts run: ROW=nats-stop SEED=7 ROUNDS=3; without any, three rounds of each row
 	@$(BIN)/python -m tests.faults $(ROW) --seed $(or $(SEED),1) --rounds $(or $(ROUNDS),$(if $(ROW),1,3)) --at-once $(or $(AT_ONCE),12)
+
+soak: setup ## rollouts back to back with faults by chance, MINUTES=60: sizes of everything as a table and plots in dist/soak
+	@$(BIN)/python -m tests.faults --soak $(or $(MINUTES),60) --seed $(or $(SEED),1) --at-once $(or $(AT_ONCE),12)
 
 sbom: .venv-audit/.complete ## write dist/fraisier.cdx.json: all that a worker is made of, for whoever looks for what is vulnerable
 	@mkdir -p dist

@@ -25,6 +25,7 @@ missing() {
     has initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || echo postgresql
     has busybox || echo busybox-static
     has docker-registry || echo docker-registry
+    compgen -G "/usr/lib/*/faketime/libfaketimeMT.so.1" >/dev/null || echo libfaketime
 }
 
 as_root() {

@@ -59,6 +59,21 @@ async def test_tls_with_both_certificates(tls_server: NatsServer) -> None:
         assert client.connection._transport._io_writer.get_extra_info("ssl_object") is not None
 
 
+async def test_a_certificate_that_is_renewed_is_shown_at_the_next_connection(tls_server: NatsServer) -> None:
+    """The server trusts the one that it shows from now on, and no longer the client's first one."""
+    folder = tls_server.folder
+    own = folder / "client.crt", folder / "client.key"
+    context = tls_context(folder / "server.crt", *own)
+    async with tls_server.client(tls=context, certificate=own) as client:
+        (folder / "trusted.pem").write_text((folder / "server.crt").read_text())
+        tls_server.kill()
+        tls_server.start()
+        await eventually(lambda: "unknown authority" in (folder / "nats.log").read_text())
+        for renewed, ours in zip(("server.crt", "server.key"), own, strict=True):
+            ours.write_text((folder / renewed).read_text())
+        await eventually(lambda: client.is_connected)
+
+
 @pytest.mark.parametrize(
     ("ca", "shown", "why"),
     [("client", "client", "certificate verify failed"), ("server", "server", "Failed"), ("server", None, "Failed")],

@@ -88,6 +88,29 @@ async def _leader(admin: NatsClient) -> str:
     return (cluster and cluster.leader) or ""
 
 
+async def test_an_event_that_was_sent_before_and_waits_for_its_majority_is_waited_for(cluster: Cluster) -> None:
+    """The leader knows its ID then, has not stored it, and refuses to take it twice."""
+    async with cluster.client("orchestrator") as client:
+        info = await client.jetstream.stream_info(STREAM)
+    assert info.cluster is not None
+    leader = cluster.nodes[str(info.cluster.leader)]
+    async with cluster.client("orchestrator", servers=[leader.url], timeout=1) as client:
+        bus = NatsEventBus(client)
+        await bus.publish_event(event("eu-west-1", "waits", 1))
+        others = [node for node in cluster.nodes.values() if node is not leader]
+        try:
+            for node in others:
+                node.freeze()
+            publish = asyncio.create_task(bus.publish_event(event("eu-west-1", "waits", 2)))
+            await asyncio.wait({publish}, timeout=4)
+            assert not publish.done()
+        finally:
+            for node in others:
+                node.thaw()
+        await asyncio.wait_for(publish, LONG_S)
+        assert [one.target for one in await until_stored(bus, "waits", 2)] == ["h1", "h2"]
+
+
 async def test_a_wrong_or_missing_certificate_is_refused(cluster: Cluster, tmp_path: Path) -> None:
     own = cluster.identity("eu-west-1")
     assert make_credentials(tmp_path / "strangers", "--region=eu-west-1").returncode == 0

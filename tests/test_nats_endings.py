@@ -109,7 +109,9 @@ async def test_an_event_or_letter_that_fits_only_without_its_headers_is_told_and
         server.kill()
 
 
-async def test_a_stream_that_is_made_anew_is_read_from_its_beginning(bus: NatsEventBus) -> None:
+async def test_a_stream_that_is_made_anew_is_read_from_its_beginning(
+    bus: NatsEventBus, caplog: pytest.LogCaptureFixture
+) -> None:
     registry, seen = EventSubscriberRegistry(), []
     registry.register(lambda event: seen.append(event.data["number"]))
     async with fed(registry, bus):
@@ -118,6 +120,7 @@ async def test_a_stream_that_is_made_anew_is_read_from_its_beginning(bus: NatsEv
         await bus.client.jetstream.delete_stream("DEPLOYMENT_EVENTS")
         await publish(bus, 10, rollout="r2", first=100)
         await eventually(lambda: set(seen) >= set(range(100, 110)))
+    assert "DEPLOYMENT_EVENTS was gone with all that it held" in caplog.text
 
 
 async def test_what_a_dead_registry_held_is_handled_though_its_consumer_is_deleted(

@@ -5,6 +5,7 @@ Each round's choices follow from its row and its seed: the command that plays it
 
 import argparse
 import asyncio
+import functools
 import logging
 import os
 import shutil
@@ -16,12 +17,16 @@ from collections import defaultdict
 from pathlib import Path
 
 from fraisier.orchestrator.launcher import find_server
-from tests.faults import machine, messages, network  # noqa: F401 (they enter their rows)
-from tests.faults.ground import Ground
+from tests.faults.ground import ROOT, Ground
+from tests.faults.matrix import ROWS
 from tests.faults.rounds import Report, Rounds
-from tests.faults.rows import ROWS, Row
+from tests.faults.rows import Row
+from tests.faults.soak import ROWS as SOAKED
+from tests.faults.soak import soak
 
 APART = "FAULTS_APART"
+LOOP = Path("/dev/loop-control")
+"""Where there is none, no file can be mounted as a disk."""
 APART_BY = ("unshare", "--net", "--mount", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
 
 
@@ -32,6 +37,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of each row's first round; the next ones follow")
     parser.add_argument("--rounds", type=int, default=1, help="of each row, each with the next seed")
     parser.add_argument("--at-once", type=int, default=6, help="how many rollouts a round has")
+    parser.add_argument("--soak", type=float, metavar="MINUTES", help="play rows by chance for so long, and plot sizes")
+    parser.add_argument("--into", type=Path, default=Path("dist/soak"), help="the folder for what --soak plots")
     parser.add_argument("--keep", action="store_true", help="the records of every round, not only of the failed ones")
     asked = parser.parse_args()
     unknown = [name for name in asked.rows if name not in ROWS]
@@ -62,16 +69,17 @@ def _go_apart() -> None:
 
 
 async def _servers_found() -> None:
-    for name in ("nats-server", "temporal"):
+    for name in ("nats-server", "nats", "temporal"):
         await find_server(name)
 
 
 def _can_be_played(row: Row, *, apart: bool) -> bool:
-    return (apart or not row.isolated) and (not row.needs or any(Path("/usr/lib").glob(row.needs)))
+    has = (apart or not row.isolated) and (LOOP.exists() or not row.nats_disk)
+    return has and (not row.needs or any(Path("/usr/lib").glob(row.needs)))
 
 
 async def _play(asked: argparse.Namespace) -> list[Report]:
-    rows = [ROWS[name] for name in asked.rows or ROWS]
+    rows = [ROWS[name] for name in asked.rows or (SOAKED if asked.soak else ROWS)]
     apart = APART in os.environ
     for row in [row for row in rows if not _can_be_played(row, apart=apart)]:
         print(f"{row.name} is left out: it needs {row.needs or 'root, for a network and mounts of its own'}")
@@ -79,15 +87,29 @@ async def _play(asked: argparse.Namespace) -> list[Report]:
     folder = Path(tempfile.mkdtemp(prefix="fraisier-faults-"))
     print(f"records of what goes wrong, and all logs: {folder}", flush=True)
     reports = []
-    async with Ground(folder, mounts=apart) as ground:
-        rounds = Rounds(ground, asked.at_once, keep=asked.keep)
-        await rounds.install()
-        for number in range(asked.rounds):
-            for row in rows:
-                reports.append(await rounds.play(row, asked.seed + number))
-                _print(reports[-1], asked.at_once)
+    for name, three in (("one", False), ("three", True)):
+        some = [row for row in rows if row.three is three]
+        if some:
+            disk = any(row.nats_disk for row in some)
+            async with Ground(folder / name, mounts=apart, nats_disk=disk, three=three) as ground:
+                reports += await _on(ground, some, asked)
     if not asked.keep and not any(one.violations for one in reports):
         shutil.rmtree(folder)
+    return reports
+
+
+async def _on(ground: Ground, rows: list[Row], asked: argparse.Namespace) -> list[Report]:
+    """Play rows on one ground, whose servers and services live from round to round."""
+    rounds = Rounds(ground, asked.at_once, keep=asked.keep)
+    await rounds.install()
+    if asked.soak:
+        told = functools.partial(_print, at_once=asked.at_once)
+        return await soak(ground, rounds, rows, seed=asked.seed, minutes=asked.soak, told=told, into=ROOT / asked.into)
+    reports = []
+    for number in range(asked.rounds):
+        for row in rows:
+            reports.append(await rounds.play(row, asked.seed + number))
+            _print(reports[-1], asked.at_once)
     return reports
 
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-import nats
 from nats.js.api import ConsumerConfig, DeliverPolicy
 from temporalio.client import Client
 
-from tests.faults.ground import NAMES, REGIONS, Child, Ground
+from tests.faults.ground import NAMES, REGIONS, Ground
 from tests.faults.probe import Probe
 from tests.faults.records import Ack, Effect, Host, Message, Rollout, Round, Start, Vitals
 from tests.faults.rows import Row, Scene
 from tests.faults.stories import Story
+from tests.faults.vitals import vitals_of
 
 STREAMS = ("DEPLOYMENT_EVENTS", "HEALTH_EVENTS", "DATABASE_EVENTS", "METRICS_EVENTS")
 
@@ -57,28 +57,12 @@ async def collect(
 
 def vitals(ground: Ground) -> list[Vitals]:
     """How large the workers are."""
-    return [_vitals(child) for child in ground.workers if child.process is not None]
-
-
-def _vitals(child: Child) -> Vitals:
-    assert child.process is not None
-    own = Path(f"/proc/{child.process.pid}")
-    status = dict(line.split(":", 1) for line in (own / "status").read_text().splitlines())
-    return Vitals(
-        process=f"{child.name} {child.process.pid}",
-        files=len([*(own / "fd").iterdir()]),
-        threads=int(status["Threads"]),
-        memory_kb=int(status["VmRSS"].split()[0]),
-    )
+    return [vitals_of(child.name, child.process.pid) for child in ground.workers if child.process is not None]
 
 
 async def _messages(ground: Ground) -> list[Message]:
-    env = ground.stack.env()
-    connection = await nats.connect(env["NATS_SERVERS"], user=env["NATS_USERNAME"], password=env["NATS_PASSWORD"])
-    try:
-        return [one for stream in STREAMS for one in await _stream(connection.jetstream(), stream)]
-    finally:
-        await connection.close()
+    async with ground.nats_client() as client:
+        return [one for stream in STREAMS for one in await _stream(client.jetstream, stream)]
 
 
 async def _stream(js: Any, stream: str) -> list[Message]:

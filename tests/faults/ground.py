@@ -18,6 +18,8 @@ from fraisier.orchestrator.stack import LocalStack
 from fraisier.orchestrator.stack.local import ANY_PORTS
 from fraisier.workflows.converter import DATA_CONVERTER
 from tests.faults import hosts
+from tests.faults.cluster import Three
+from tests.faults.disk import Disk
 
 ROOT = Path(__file__).parents[2]
 READY_S = 120.0
@@ -26,14 +28,20 @@ SMALL = "w1"
 """The host with a disk of its own, where we may mount one."""
 DISK = "100m"
 NAMES = tuple(name for names in REGIONS.values() for name in names)
+STREAM_BYTES = 128 << 20
+FIRST_GROUP = 61000
+"""The first worker's group; each has one of its own where we are apart, by which its packets can be told."""
 
 
 class Child:
     """A process of ours that is ready once its log holds a word once more than before."""
 
-    def __init__(self, name: str, command: list[str], log: Path, word: str, env: dict[str, str]) -> None:
+    def __init__(
+        self, name: str, command: list[str], log: Path, word: str, env: dict[str, str], *, group: int | None = None
+    ) -> None:
         self.name = name
         self.log = log
+        self.group = group
         self._command, self._word, self._env = command, word, os.environ | env
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -42,13 +50,27 @@ class Child:
         before = self._said()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: ASYNC220 (forked at once)
-                self._command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=self._env, cwd=ROOT
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=self._env,
+                cwd=ROOT,
+                group=self.group,
             )
         end = time.monotonic() + READY_S
         while self._said() == before:
             alive = self.process.poll() is None and time.monotonic() < end
             assert alive, f"{self.name}: {self.log.read_text()[-3000:]}"
             await asyncio.sleep(0.1)
+
+    async def refuses_to_start(self) -> str:
+        """Start it where it must end by itself, with an error; what it said."""
+        with self.log.open("ab") as log:
+            where = log.tell()
+            ended = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._env)  # noqa: ASYNC220
+        assert await asyncio.to_thread(ended.wait, READY_S), f"{self.name} ended well"
+        return self.log.read_text()[where:]
 
     async def kill(self, number: int = signal.SIGKILL) -> None:
         """Send a signal that ends it, and wait for that."""
@@ -97,11 +119,15 @@ class Ground:
     Args:
         folder: empty.
         mounts: whether one host gets a disk of its own; we have to be apart for that.
+        nats_disk: whether NATS gets one too.
+        three: whether NATS is the production cluster.
     """
 
-    def __init__(self, folder: Path, *, mounts: bool) -> None:
+    def __init__(self, folder: Path, *, mounts: bool, nats_disk: bool = False, three: bool = False) -> None:
         self.folder = folder
         self.stack = LocalStack(folder / "servers")
+        self.three = Three(folder / "three") if three else None
+        self._nats_disk = Disk(folder / "nats.disk", self.stack.folder / "jetstream") if nats_disk else None
         self._mounts = mounts
         self.hosts_folder = folder / "hosts"
         self.hosts_folder.mkdir(parents=True)
@@ -121,18 +147,18 @@ class Ground:
         try:
             if self._mounts:
                 await self._mount()
+            if self._nats_disk is not None:
+                await self._nats_disk.mount()
             await self.servers_up()
+            if self.three is not None:
+                await self.three.install()
             await self.hosts.start()
             self.worker = self.another_worker()
             await self.worker.start()
-            env = self.stack.env()
+            env = self.env()
+            os.environ.update({name: value for name, value in env.items() if name.startswith("NATS_STREAM_")})
             self.temporal = await Client.connect(env["TEMPORAL_ADDRESS"], data_converter=DATA_CONVERTER)
-            self.nats = NatsClient(
-                [env["NATS_SERVERS"]],
-                username=env["NATS_USERNAME"],
-                password=env["NATS_PASSWORD"],
-                max_reconnect_attempts=-1,
-            )
+            self.nats = self.nats_client()
             await self.nats.connect()
         except BaseException:
             await self._end()
@@ -147,6 +173,29 @@ class Ground:
         """Start NATS and Temporal, or whichever of them is dead, on the same ports and data."""
         await self.stack.up(worker=False, ports=ANY_PORTS)
 
+    def env(self) -> dict[str, str]:
+        """What connects a program to the servers."""
+        own = self.three.env() if self.three is not None else {"NATS_STREAM_MAX_SIZE": str(STREAM_BYTES)}
+        return {**self.stack.env(), **own}
+
+    @property
+    def nats_disk(self) -> Disk:
+        """NATS's own disk, for rows that asked for it."""
+        assert self._nats_disk is not None
+        return self._nats_disk
+
+    def nats_client(self) -> NatsClient:
+        """A client that may do everything, not connected yet."""
+        if self.three is not None:
+            return self.three.admin()
+        env = self.stack.env()
+        return NatsClient(
+            [env["NATS_SERVERS"]],
+            username=env["NATS_USERNAME"],
+            password=env["NATS_PASSWORD"],
+            max_reconnect_attempts=-1,
+        )
+
     async def server_pid(self, name: str) -> int:
         return next(one.pid for one in await self.stack.status() if one.name == name)
 
@@ -154,13 +203,16 @@ class Ground:
         """One more worker, not started yet; `extra` is more of its environment."""
         number = len(self.workers) + 1
         env = {
-            **self.stack.env(),
+            **self.env(),
             **(extra or {}),
             "FAULTS": str(self.folder),
             "FRAISIER_ARTIFACT_CACHE": str(self.folder / f"artifacts-{number}"),
         }
         log = self.folder / f"worker-{number}.log"
-        child = Child(f"worker-{number}", [sys.executable, "-m", "tests.faults.worker"], log, "worker polls", env)
+        group = FIRST_GROUP + number if self._mounts else None
+        child = Child(
+            f"worker-{number}", [sys.executable, "-m", "tests.faults.worker"], log, "worker polls", env, group=group
+        )
         self.workers.append(child)
         return child
 
@@ -172,7 +224,7 @@ class Ground:
     @property
     def secret(self) -> str:
         """What no record may hold."""
-        return self.stack.env()["NATS_PASSWORD"]
+        return self.three.seed if self.three is not None else self.stack.env()["NATS_PASSWORD"]
 
     def address(self, name: str) -> tuple[str, int]:
         """Where a host listens."""
@@ -213,5 +265,9 @@ class Ground:
                 child.thaw()
                 await child.kill()
         await self.stack.down()
+        if self.three is not None:
+            self.three.kill()
+        if self._nats_disk is not None:
+            await self._nats_disk.unmount()
         if self._mounts:
             await (await asyncio.create_subprocess_exec("umount", "-l", str(self.hosts_folder / SMALL / "home"))).wait()

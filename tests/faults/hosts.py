@@ -1,7 +1,8 @@
 """SSH hosts in a process of their own, which can be killed, and told to misbehave by lines on its stdin.
 
 ``python -m tests.faults.hosts FOLDER NAME...`` prints ``ready`` once all listen. A line is a word and a host's name:
-``cut`` its connections, ``disappear``, ``start`` it again, or ``impostor``: start it again with another key.
+``cut`` its connections, ``disappear``, ``start`` it again, or ``impostor``: start it again with another key, or
+``revoke``: let in another key than ours.
 """
 
 import asyncio
@@ -44,10 +45,15 @@ class Fleet:
             await host.disappear()
         elif word == "start":
             host._host_key = asyncssh.read_private_key(self.folder / name / "host_key")
+            host.client_key = self.folder / "client_key"
             await host.start()
         elif word == "impostor":
             await host.disappear()
             host._host_key = asyncssh.generate_private_key("ssh-ed25519")
+            await host.start()
+        elif word == "revoke":
+            await host.disappear()
+            host.client_key = self.folder / name / "host_key"
             await host.start()
         print(f"done {word} {name}", flush=True)
 

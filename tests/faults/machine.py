@@ -72,7 +72,9 @@ async def clock_jumps(scene: Scene) -> None:
 async def three(scene: Scene) -> None:
     """Three faults of chance, one upon the other."""
     known = [
-        one for one in ROWS.values() if not (one.isolated or one.needs or one.kinds or one.name in ("none", "three"))
+        one
+        for one in ROWS.values()
+        if not (one.isolated or one.three or one.needs or one.kinds or one.name in ("none", "three"))
     ]
     for one in scene.chance.sample(known, 3):
         scene.say(f"{one.name}:")

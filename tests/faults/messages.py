@@ -7,7 +7,6 @@ import uuid
 from dataclasses import replace
 from typing import Any
 
-import nats
 from nats.js.errors import APIError
 from temporalio.service import RPCError
 
@@ -38,14 +37,11 @@ async def stream_full(scene: Scene) -> None:
 @row("events-forged")
 async def events_forged(scene: Scene) -> None:
     """Whoever may publish says what is not so: under a taken ID, of another release, of an older generation."""
-    connection = await _connect(scene.ground)
-    try:
+    async with scene.ground.nats_client() as client:
         for story in scene.stories:
-            await _repeat(scene, connection.jetstream(), story)
+            await _repeat(scene, client.jetstream, story)
             for generation, digest in ((0, story.digest), (10**9, story.digest), (1, "sha256:" + "0" * 64)):
-                await _forge(scene.ground, connection.jetstream(), story, generation, digest)
-    finally:
-        await connection.close()
+                await _forge(scene.ground, client.jetstream, story, generation, digest)
     scene.say("events forged and repeated")
     await asyncio.sleep(1)
 
@@ -53,15 +49,12 @@ async def events_forged(scene: Scene) -> None:
 @row("events-garbled")
 async def events_garbled(scene: Scene) -> None:
     """Under a rollout's subjects lies what no reader can understand, and what is very large."""
-    connection = await _connect(scene.ground)
     bodies = (b"", b"\xff\xfe", b"[" * 1000, b'{"specversion": "9"}', b'{"data": "' + b"x" * LARGE + b'"}')
-    try:
+    async with scene.ground.nats_client() as client:
         for story in scene.stories:
             for number, body in enumerate(bodies):
                 subject = _subject("health", "east", story, f"garbled_{number}")
-                await connection.jetstream().publish(subject, body)
-    finally:
-        await connection.close()
+                await client.jetstream.publish(subject, body)
     scene.say("garbled events stored")
     await asyncio.sleep(1)
 
@@ -102,11 +95,6 @@ async def taken_back(scene: Scene) -> None:
             with contextlib.suppress(RPCError):  # it has ended
                 await story.handle.signal(RolloutWorkflow.rollback, {"by": "faults", "id": f"now-{number}"})
     scene.say("rollback signalled")
-
-
-async def _connect(ground: Ground) -> Any:
-    env = ground.stack.env()
-    return await nats.connect(env["NATS_SERVERS"], user=env["NATS_USERNAME"], password=env["NATS_PASSWORD"])
 
 
 async def _repeat(scene: Scene, js: Any, story: Story) -> None:

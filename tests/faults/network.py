@@ -1,11 +1,12 @@
 """Faults of the network: packets dropped one way, both ways or by chance, connections reset; in a network apart."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
+import signal
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 
+from tests.faults.disk import run
 from tests.faults.ground import NAMES, Ground
-from tests.faults.rows import Scene, row
+from tests.faults.rows import HEARTBEAT_TIMEOUT_S, Scene, row
 
 DROP = ("-j", "DROP")
 RESET = ("-j", "REJECT", "--reject-with", "tcp-reset")
@@ -42,6 +43,25 @@ async def hosts_reset(scene: Scene) -> None:
     await _cut(scene, "hosts reset", *rules, seconds=(1, 6))
 
 
+@row("worker-unheard", isolated=True)
+async def worker_unheard(scene: Scene) -> None:
+    """Of two workers one is not heard by Temporal, which gives its steps to the other; it goes on with what it has."""
+    ground = scene.ground
+    other = ground.another_worker()
+    await other.start()
+    mine = ("-m", "owner", "--gid-owner", str(ground.worker.group))
+    async with _rules([("--dport", str(ground.port("temporal")), *mine, *DROP)], "OUTPUT"):
+        scene.say(f"{ground.worker.name} is not heard by temporal")
+        if scene.chance.random() < 0.3:
+            ground.release()
+        await scene.down(HEARTBEAT_TIMEOUT_S + 3)
+        ground.release()
+        await scene.down(1, 4)
+    scene.say("heard again")
+    await scene.down(1, 4)
+    await other.kill(signal.SIGTERM)
+
+
 @row("lossy", isolated=True)
 async def lossy(scene: Scene) -> None:
     """One packet in ten is lost, between all."""
@@ -59,19 +79,14 @@ async def _cut(scene: Scene, what: str, *rules: tuple[str, ...], seconds: tuple[
 
 
 @asynccontextmanager
-async def _rules(rules: tuple[tuple[str, ...], ...]) -> AsyncIterator[None]:
+async def _rules(rules: Sequence[tuple[str, ...]], chain: str = "INPUT") -> AsyncIterator[None]:
     for rule in rules:
-        await _iptables("-I", rule)
+        await run("iptables", "-w", "-I", chain, "-p", "tcp", *rule)
     try:
         yield
     finally:
         for rule in rules:
-            await _iptables("-D", rule)
-
-
-async def _iptables(verb: str, rule: tuple[str, ...]) -> None:
-    command = ["iptables", "-w", verb, "INPUT", "-p", "tcp", *rule]
-    assert await (await asyncio.create_subprocess_exec(*command)).wait() == 0, command
+            await run("iptables", "-w", "-D", chain, "-p", "tcp", *rule)
 
 
 def _both(port: int) -> Iterator[tuple[str, ...]]:

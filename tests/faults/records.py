@@ -133,6 +133,7 @@ class Vitals(Record):
 
     process: str
     files: int
+    connections: int = 0
     threads: int
     memory_kb: int
 

@@ -53,6 +53,8 @@ class Row:
         may_end: how a rollout may end beside what its story says.
         instead: whether one that it meets on its way forward must end so, and not as its story says.
         isolated: whether it needs a network and mounts of its own.
+        three: whether NATS is the production cluster.
+        nats_disk: whether NATS needs a disk of its own.
         needs: a file below /usr/lib without which it cannot be played.
         kinds: the stories it is for, when not all.
     """
@@ -62,6 +64,8 @@ class Row:
     may_end: tuple[str, ...] = ()
     instead: bool = False
     isolated: bool = False
+    three: bool = False
+    nats_disk: bool = False
     needs: str = ""
     kinds: tuple[str, ...] = ()
 
@@ -80,13 +84,15 @@ def row(
     may_end: tuple[str, ...] = (),
     instead: bool = False,
     isolated: bool = False,
+    three: bool = False,
+    nats_disk: bool = False,
     needs: str = "",
     kinds: tuple[str, ...] = (),
 ) -> Callable[[Act], Act]:
     """Enter a fault into the matrix."""
 
     def enter(act: Act) -> Act:
-        ROWS[name] = Row(name, act, may_end, instead, isolated, needs, kinds)
+        ROWS[name] = Row(name, act, may_end, instead, isolated, three, nats_disk, needs, kinds)
         return act
 
     return enter
@@ -147,6 +153,24 @@ async def worker_zombie(scene: Scene) -> None:
     await other.kill(signal.SIGTERM)
 
 
+@row("workers-share")
+async def workers_share(scene: Scene) -> None:
+    """Two workers take each other's steps in turn; then one of them is killed."""
+    ground = scene.ground
+    other = ground.another_worker()
+    await other.start()
+    ground.release()
+    scene.say("two workers")
+    await scene.down(1, 3, 6)
+    lost = scene.chance.choice((ground.worker, other))
+    await lost.kill()
+    scene.say(f"{lost.name} killed")
+    await scene.down(1, 4)
+    if lost is ground.worker:
+        await lost.start()
+    await other.kill(signal.SIGTERM)
+
+
 @row("worker-blocked")
 async def worker_blocked(scene: Scene) -> None:
     """The worker's event loop stands still, longer than a heartbeat may be late or shorter."""
@@ -163,7 +187,7 @@ async def worker_blocked(scene: Scene) -> None:
 @row("temporal-kill")
 async def temporal_kill(scene: Scene) -> None:
     """Temporal is killed; what ends while it is away cannot be reported."""
-    await _kill(scene, "temporal")
+    await kill_server(scene, "temporal")
     if scene.chance.random() < 0.5:
         scene.ground.release()
     await scene.down(2, 12)
@@ -179,7 +203,7 @@ async def temporal_stop(scene: Scene) -> None:
 @row("nats-kill")
 async def nats_kill(scene: Scene) -> None:
     """NATS is killed; what would be told waits."""
-    await _kill(scene, "nats")
+    await kill_server(scene, "nats")
     if scene.chance.random() < 0.5:
         scene.ground.release()
     await scene.down(0, 3, 8)
@@ -197,7 +221,7 @@ async def everything(scene: Scene) -> None:
     """All is killed at once, and started again in an order of chance."""
     ground = scene.ground
     for name in ("nats", "temporal"):
-        await _kill(scene, name)
+        await kill_server(scene, name)
     for child in (ground.worker, ground.hosts):
         await child.kill()
     scene.say("worker and hosts killed")
@@ -210,54 +234,8 @@ async def everything(scene: Scene) -> None:
     await ground.worker.start()
 
 
-# --- hosts ---
-
-
-@row("hosts-cut")
-async def hosts_cut(scene: Scene) -> None:
-    """Every connection to the hosts is reset; what runs there runs on."""
-    for name in scene.ground.hosts_folder.iterdir():
-        if name.is_dir():
-            await scene.ground.hosts.tell(f"cut {name.name}")
-    scene.say("connections cut")
-
-
-@row("hosts-gone")
-async def hosts_gone(scene: Scene) -> None:
-    """No host can be reached for a while that is shorter than the steps' patience."""
-    names = [folder.name for folder in scene.ground.hosts_folder.iterdir() if folder.is_dir()]
-    for name in names:
-        await scene.ground.hosts.tell(f"disappear {name}")
-    scene.say("hosts gone")
-    scene.ground.release()
-    await scene.down(2, 8)
-    for name in names:
-        await scene.ground.hosts.tell(f"start {name}")
-
-
-@row("hosts-kill", may_end=("failed",))
-async def hosts_kill(scene: Scene) -> None:
-    """The hosts die in mid-step, with all that runs there, and come back."""
-    await scene.ground.hosts.kill()
-    scene.crashed = True
-    scene.say("hosts killed")
-    scene.ground.release()
-    await scene.down(0, 4)
-    await scene.ground.hosts.start()
-
-
-@row("host-impostor", may_end=("failed",))
-async def host_impostor(scene: Scene) -> None:
-    """The last host answers with another key: nobody may talk to it."""
-    await scene.ground.hosts.tell("impostor w1")
-    scene.say("w1 has another key")
-    scene.ground.release()
-    await asyncio.sleep(8)
-    await scene.ground.hosts.tell("disappear w1")
-    await scene.ground.hosts.tell("start w1")
-
-
-async def _kill(scene: Scene, name: str) -> None:
+async def kill_server(scene: Scene, name: str) -> None:
+    """Kill ``nats`` or ``temporal``; `Ground.servers_up` brings it back."""
     pid = await scene.ground.server_pid(name)
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)

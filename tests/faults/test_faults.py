@@ -6,10 +6,9 @@ import sys
 
 import pytest
 
-from tests.faults import machine, messages, network  # noqa: F401 (they enter their rows)
 from tests.faults.ground import ROOT
 from tests.faults.invariants.check import INVARIANTS
-from tests.faults.rows import ROWS
+from tests.faults.matrix import ROWS
 
 CHOSEN = ("worker-kill", "nats-stop")
 AT_ONCE = 5

@@ -26,6 +26,8 @@ FOLDER = Path(os.environ["FAULTS"])
 STANDS_S = 90.0
 """How long an activity stands at most; who stopped it may be gone."""
 
+COUNT_S = 2.0
+
 TELLS = ("health.check_passed", "health.check_failed", "health.check_timeout", "deployment.rolled_back")
 """Events that follow the effect of a target's step."""
 
@@ -101,13 +103,24 @@ def _append(name: str, line: dict[str, Any]) -> None:
         file.write(json.dumps(line) + "\n")
 
 
+async def _count_tasks() -> None:
+    """Say all the while how many tasks there are."""
+    while True:
+        (FOLDER / "tasks").write_text(str(len(asyncio.all_tasks())))
+        await asyncio.sleep(COUNT_S)
+
+
 async def work() -> None:
     """Run the product's worker with all that in it."""
     product.Worker = functools.partial(Worker, interceptors=[Places()])  # type: ignore[misc,assignment]
     from fraisier.orchestrator import connections  # noqa: PLC0415
 
     connections.NatsEventBus = LoggedBus  # type: ignore[misc]
-    await product.run_worker()
+    counting = asyncio.create_task(_count_tasks())
+    try:
+        await product.run_worker()
+    finally:
+        counting.cancel()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -76,6 +77,16 @@ class Node:
             self.process.wait()
             self.process = None
 
+    def freeze(self) -> None:
+        """Let it stand still."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
     def log(self) -> str:
         return (self.folder / "nats.log").read_text()[-3000:]
 
@@ -112,15 +123,20 @@ class Cluster:
         return own
 
     def start(self, *names: str) -> None:
-        """Start some nodes, or all, and wait until they have caught up."""
-        routes = [f"nats://127.0.0.1:{node.ports['route']}" for node in self.nodes.values()]
+        """Start some nodes, or all, where they do not run, and wait until they have caught up."""
         started = [self.nodes[name] for name in names or self.nodes]
         for node in started:
-            node.start(routes)
+            if node.process is None:
+                node.start(self.routes)
         end = time.monotonic() + READY_S
         while not all(node.is_healthy() for node in started):
             assert time.monotonic() < end, "\n".join(f"{node.name}: {node.log()}" for node in started)
             time.sleep(0.1)
+
+    @property
+    def routes(self) -> list[str]:
+        """Where the nodes find each other."""
+        return [f"nats://127.0.0.1:{node.ports['route']}" for node in self.nodes.values()]
 
     def install(self) -> None:
         """Make the streams, the buckets and the consumers, as the installer does."""

@@ -95,10 +95,10 @@ class ArtifactStore:
                 raise_if_hopeless(self._client, error, f"$O.{BUCKET}.")
                 if time.monotonic() > deadline:
                     raise NatsConnectionError(
-                        f"{path.name} could not be stored in {BUCKET}: {why(self._client, error)}. Look at the server "
-                        "(fraisier doctor) and try again"
+                        f"{path.name} could not be stored in {BUCKET}: {why(self._client, error, BUCKET)}. Look at the "
+                        "server (fraisier doctor) and try again"
                     ) from error
-                logger.warning("%s waits for NATS: %s", path.name, why(self._client, error))
+                logger.warning("%s waits for NATS: %s", path.name, why(self._client, error, BUCKET))
             else:
                 return artifact
             await asyncio.sleep(WAIT_S)

@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, NoReturn
 
 import nats.errors
-from nats.js.errors import APIError
+from nats.js.errors import APIError, NoStreamResponseError
 
 from fraisier.nats.errors import EventError, EventInvalid, NatsConnectionError, PermissionDenied, StreamLimitExceeded
 
@@ -19,6 +19,10 @@ _LIMIT = 10077
 
 _TOO_BIG = 10054
 """JetStream's code for "message size exceeds maximum allowed"."""
+
+_NOT_YET = (10158, 10167)
+"""JetStream's codes for "duplicate message id is in process", which a cluster says while an earlier send of the same
+event waits for its majority, and for "too many requests"."""
 
 _NOT_READY = 500
 
@@ -43,13 +47,15 @@ def raise_refusal(error: APIError, event_type: str, stream: str) -> NoReturn:
         raise StreamLimitExceeded(stream, error.description or "") from error
     if error.err_code == _TOO_BIG:
         raise EventInvalid(f"{event_type} is too large for {stream}: {error.description}") from error
-    if error.code and error.code >= _NOT_READY:
+    if error.err_code in _NOT_YET or (error.code and error.code >= _NOT_READY):
         raise nats.errors.Error(str(error)) from error
     raise EventError(f"{event_type} was refused by {stream}: {error.description}") from error
 
 
-def why(client: "NatsClient", error: Exception) -> str:
+def why(client: "NatsClient", error: Exception, stream: str) -> str:
     """What is the matter, for people who wait."""
+    if isinstance(error, NoStreamResponseError):
+        return f"{stream} has no leader yet, or is gone: then bring it back from its backup"
     if isinstance(error, (nats.errors.TimeoutError, asyncio.TimeoutError)) and client.is_connected:
         return (
             "it is there but acknowledges nothing. If that goes on: is its disk full (df -h)? Make room and "

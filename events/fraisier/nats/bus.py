@@ -64,6 +64,7 @@ class NatsEventBus(Publisher):
         self.client = client
         self._streams = streams
         self._ensured: object = None
+        self._ensured_before = False
         self._ensuring = asyncio.Lock()
         self._acks_of_connection: Acks | None = None
 
@@ -99,14 +100,18 @@ class NatsEventBus(Publisher):
 
     async def _ensure(self, *, shrink: bool) -> None:
         try:
-            await ensure_streams(self._js, self.streams, shrink=shrink)
+            made = await ensure_streams(self._js, self.streams, shrink=shrink)
+            if made and self._ensured_before:
+                logger.error(
+                    "%s was gone with all that it held; an empty one was made in its place", " and ".join(made)
+                )
         except (nats.errors.TimeoutError, asyncio.TimeoutError):
             refused = self.client.refusal("$JS.API.STREAM.")
             if refused is None:
                 raise
             # A region's key may publish and no more: whoever set the server up made the streams.
             logger.warning("this NATS user may not look after the streams, they are taken as they are")
-        self._ensured = self.client.connection
+        self._ensured, self._ensured_before = self.client.connection, True
 
     async def publish_event(self, event: Event) -> StoredEvent:
         """Store an event and return when the server has it.
@@ -273,7 +278,8 @@ class NatsEventBus(Publisher):
 
     def _wait_or_raise(self, error: Exception, sent: Sent) -> None:
         raise_if_hopeless(self.client, error, sent.subject)
-        logger.warning("publish of %s waits for NATS: %s", sent.event.event_type, why(self.client, error))
+        told = why(self.client, error, STREAMS[sent.event.domain])
+        logger.warning("publish of %s waits for NATS: %s", sent.event.event_type, told)
         if isinstance(error, NoStreamResponseError):
             self._ensured = None
 

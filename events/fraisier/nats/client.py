@@ -5,6 +5,7 @@ import logging
 import re
 import socket
 import ssl
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -49,6 +50,7 @@ class NatsClient:
         max_reconnect_attempts: for each server; -1 for ever. After the last one the connection is closed for good.
         reconnect_time_wait: seconds between two attempts.
         tls: the connection is encrypted, or there is none.
+        certificate: the files of our certificate and its key, in `tls` too, to be read again for each connection.
         nkey_seed: of a user; instead of a password. Never logged.
         credentials_file: a JWT and its seed.
 
@@ -68,6 +70,7 @@ class NatsClient:
         max_reconnect_attempts: int = 60,
         reconnect_time_wait: float = 2,
         tls: ssl.SSLContext | None = None,
+        certificate: tuple[Path, Path | None] | None = None,
         nkey_seed: str | None = None,
         credentials_file: str | None = None,
     ) -> None:
@@ -82,6 +85,7 @@ class NatsClient:
         self._up = False
         self._refused: dict[str, str] = {}
         self._tls = tls
+        self._certificate = certificate
         self._options: dict[str, Any] = {
             "user": username,
             "password": password,
@@ -108,7 +112,7 @@ class NatsClient:
     async def _connect(self) -> None:
         self.closed.clear()
         try:
-            connection = TlsOnlyClient() if self._tls else Client()
+            connection = TlsOnlyClient(self._certificate) if self._tls else Client()
             await asyncio.wait_for(
                 connection.connect(
                     self.servers,

@@ -139,6 +139,7 @@ class ConnectionConfig(BaseSettings):
             "max_reconnect_attempts": self.max_reconnect_attempts,
             "reconnect_time_wait": self.reconnect_time_wait,
             "tls": tls,
+            "certificate": (self.tls_cert_file, self.tls_key_file) if self.tls_cert_file else None,
             "nkey_seed": self._seed(),
             "credentials_file": str(self.credentials_file) if self.credentials_file else None,
         }

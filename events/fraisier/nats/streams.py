@@ -67,7 +67,7 @@ FIXED = (
 """What the guarantees rest on: a stream that differs was changed by hand, and is not touched."""
 
 
-async def ensure_streams(js: JetStreamContext, config: StreamConfig, *, shrink: bool) -> None:
+async def ensure_streams(js: JetStreamContext, config: StreamConfig, *, shrink: bool) -> list[str]:
     """Create what is missing and bring sizes, ages and replicas up to date; whatever else was set stays.
 
     Args:
@@ -76,14 +76,19 @@ async def ensure_streams(js: JetStreamContext, config: StreamConfig, *, shrink: 
         shrink: also where less is wanted than there is; otherwise a stream only grows, for a process with another
             environment must not take from what others keep.
 
+    Returns:
+        The streams that were not there.
+
     Raises:
         StreamDrift: a stream differs in what the guarantees rest on, or the server refuses it.
     """
+    made = []
     for wanted in wanted_streams(config):
         try:
             found = (await js.stream_info(str(wanted.name))).config
         except NotFoundError:
             await _refused(js.add_stream(wanted), wanted)
+            made.append(str(wanted.name))
             continue
         _refuse_drift(found, wanted)
         tuned: dict[str, Any] = {
@@ -91,6 +96,7 @@ async def ensure_streams(js: JetStreamContext, config: StreamConfig, *, shrink: 
         }
         if any(getattr(found, key) != value for key, value in tuned.items()):
             await _refused(js.update_stream(replace(found, **tuned)), wanted)
+    return made
 
 
 def _tuned(found: float | None, wanted: float, *, shrink: bool) -> float:

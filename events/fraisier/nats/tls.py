@@ -1,5 +1,6 @@
 """TLS: the context that the configuration asks for, and a client that never goes without it."""
 
+import contextlib
 import ssl
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,22 @@ def tls_context(ca_file: Path | None, cert_file: Path | None, key_file: Path | N
 
 
 class TlsOnlyClient(Client):
-    """nats-py's client goes on in plain text, password and all, with a server that offers no TLS; this one does not."""
+    """nats-py's client goes on in plain text, password and all, with a server that offers no TLS; this one does not.
+
+    Args:
+        certificate: the files of our certificate and its key. They are read again for each connection: whoever renews
+            them need not restart us.
+    """
+
+    def __init__(self, certificate: tuple[Path, Path | None] | None) -> None:
+        super().__init__()
+        self._certificate = certificate
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:  # noqa: FBT001, FBT002
-        if initial_connection and not info.get("tls_required"):
-            raise nats.errors.Error("the server offers no TLS, and NATS_TLS_ENABLED is on")
+        if initial_connection:
+            if not info.get("tls_required"):
+                raise nats.errors.Error("the server offers no TLS, and NATS_TLS_ENABLED is on")
+            if self._certificate is not None:
+                with contextlib.suppress(OSError, ssl.SSLError):  # only half of it is written yet: the one before holds
+                    self.ssl_context.load_cert_chain(*self._certificate, password="")
         await super()._process_info(info, initial_connection)
