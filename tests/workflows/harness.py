@@ -12,38 +12,27 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Interceptor, Replayer, Worker
 
 from fraisier.nats import Event, NatsClient, NatsEventBus
+from fraisier.orchestrator.worker import WORKFLOWS, at_work, central_activities, steps_at_targets
 from fraisier.providers.hooks import Hooks
 from fraisier.providers.migrations.migrator import PostgresMigrator
 from fraisier.providers.migrations.models import Migration
 from fraisier.providers.models import HealthCheck
 from fraisier.providers.traffic.models import Traffic
-from fraisier.workflows.activities.calendar import CalendarActivities
-from fraisier.workflows.activities.events import EventActivities
-from fraisier.workflows.activities.freezes import FreezeActivities
-from fraisier.workflows.activities.measures import MeasureActivities
 from fraisier.workflows.activities.migrations import MigrationActivities
-from fraisier.workflows.activities.requests import RequestActivities
 from fraisier.workflows.activities.targets import TargetActivities
-from fraisier.workflows.activities.workers import WorkerActivities
 from fraisier.workflows.arithmetic import resolve_parallel
 from fraisier.workflows.contracts import RolloutInput, RolloutResult
 from fraisier.workflows.gate_plans import GatePlan
 from fraisier.workflows.jetstream import JetStreamLog
-from fraisier.workflows.look import LookWorkflow
-from fraisier.workflows.measures.meter import GateMeter
 from fraisier.workflows.plans import OnFailure, Plan, Preflight, RegionPlan, ReleasePlan, TargetPlan, WavePlan
 from fraisier.workflows.pool import ProviderPool
-from fraisier.workflows.region import RegionWorkflow
-from fraisier.workflows.region_rollback import RegionRollbackWorkflow
 from fraisier.workflows.rollout import RolloutWorkflow
-from fraisier.workflows.roster import TemporalRoster
 from fraisier.workflows.sandbox import SANDBOX
 from fraisier.workflows.status import RolloutStatus
 from tests.replay.histories import keep
 from tests.support.catalogue import told
 from tests.support.simulated import SimulatedProvider, World
 
-WORKFLOWS = [RolloutWorkflow, RegionWorkflow, RegionRollbackWorkflow, LookWorkflow]
 NEW = ReleasePlan(service="api", version="2.0.0", digest="sha256:" + "2" * 64)
 SECONDS = timedelta(seconds=1)
 
@@ -211,42 +200,18 @@ async def run_worker(
     queue = queue or f"fraisier-{uuid.uuid4().hex[:8]}"
     pool = ProviderPool(lambda _, options, region: SimulatedProvider(world, options, event_bus=bus, region=region))
     targets = TargetActivities(pool, NoArtifacts())
-    log = JetStreamLog(bus, nats)
-    events = EventActivities(log)
-    migrations = MigrationActivities(pool, PostgresMigrator())
-    freezes = FreezeActivities(log)
-    async with Worker(
+    worker = Worker(
         client,
         task_queue=queue,
         **{"workflows": WORKFLOWS, **options},
         workflow_runner=SANDBOX,
         interceptors=interceptors,
         activities=[
-            targets.preflight,
-            targets.look,
-            targets.stage,
-            targets.activate,
-            targets.check_health,
-            targets.drain,
-            targets.undrain,
-            targets.run_hook,
-            targets.rollback,
-            targets.together,
-            targets.prune,
-            migrations.preflight_migration,
-            migrations.migrate,
-            events.publish,
-            events.mint_generation,
-            events.last_sequence,
-            events.ask_gate,
-            MeasureActivities(GateMeter(log)).measure_gate,
-            CalendarActivities().opening,
-            freezes.frozen,
-            freezes.thawed,
-            RequestActivities(log).listen,
-            WorkerActivities(TemporalRoster(client)).expect_worker,
+            *steps_at_targets(targets, MigrationActivities(pool, PostgresMigrator())),
+            *central_activities(JetStreamLog(bus, nats), client),
         ],
         max_heartbeat_throttle_interval=SECONDS,
         default_heartbeat_throttle_interval=SECONDS,
-    ):
+    )
+    async with at_work(worker, 30 * SECONDS):
         yield Harness(client=client, bus=bus, nats=nats, world=world, queue=queue)

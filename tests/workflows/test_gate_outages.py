@@ -1,35 +1,28 @@
 """A gate waits while NATS is killed, or the leader of its stream: it decides right, and is never started anew."""
 
-from collections.abc import Iterator
+import asyncio
+from functools import partial
 from typing import Any
 
+import nats.errors
 import pytest
+from nats.js.errors import APIError
 from temporalio.client import Client
 
-from fraisier.nats import NatsEventBus, new_event
+from fraisier.nats import NatsClient, NatsEventBus, new_event
 from fraisier.nats.streams import STREAMS
 from fraisier.workflows.contracts import RolloutPhase
 from fraisier.workflows.plans import Plan
 from tests.support.cluster import Cluster
-from tests.support.nats import NatsServer
+from tests.support.nats import NatsServer, eventually
+from tests.support.production import until
 from tests.support.simulated import World
 from tests.workflows.harness import Harness, make_plan, run_worker
 
+STREAM = STREAMS["health"]
 FIRST, SECOND = "us-east-1", "eu-west-1"
 LATE = f"{FIRST}2"
 """The target of the first region whose event comes only after the outage."""
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Three servers, with everything installed."""
-    cluster = Cluster.make(tmp_path_factory.mktemp("cluster"))
-    try:
-        cluster.start()
-        cluster.install()
-        yield cluster
-    finally:
-        cluster.kill()
 
 
 async def waiting_gate(harness: Harness) -> tuple[Plan, Any]:
@@ -77,30 +70,47 @@ async def asked_once(handle: Any) -> bool:
 
 
 async def test_a_gate_outlives_a_server_that_is_killed_and_comes_back(
-    temporal_client: Client, nats_server: NatsServer, bus: NatsEventBus
+    temporal_client: Client, nats_server: NatsServer, bus: NatsEventBus, caplog: pytest.LogCaptureFixture
 ):
     async with run_worker(temporal_client, bus, bus.client, World()) as harness:
         plan, handle = await waiting_gate(harness)
         nats_server.kill()
+        await eventually(lambda: f"$JS.API.DIRECT.GET.{STREAM} waits for NATS" in caplog.text)
+        late = asyncio.create_task(tell_at_last(harness, bus, plan))
         assert (await harness.until(handle, phase=RolloutPhase.GATE)).paused is False
         nats_server.start()
-        async with nats_server.client() as other:
-            await tell_at_last(harness, NatsEventBus(other), plan)
+        await asyncio.wait_for(late, 60)
         assert (await harness.finish(handle)).phase is RolloutPhase.SUCCEEDED
         assert await asked_once(handle)
 
 
+async def leader_of(admin: NatsClient) -> str:
+    """The node that answers for the stream; empty while there is none."""
+    try:
+        found = (await admin.jetstream.stream_info(STREAM)).cluster
+    except (APIError, nats.errors.Error):
+        return ""
+    return (found and found.leader) or ""
+
+
 @pytest.mark.slow
-async def test_a_gate_follows_its_stream_to_another_leader(temporal_client: Client, cluster: Cluster):
-    async with cluster.client("orchestrator") as client:
+async def test_a_gate_follows_its_stream_to_another_leader_and_outlives_that_one(
+    temporal_client: Client, cluster: Cluster
+):
+    async with cluster.client("orchestrator") as client, cluster.client("admin") as admin:
         bus = NatsEventBus(client)
         async with run_worker(temporal_client, bus, client, World()) as harness:
             plan, handle = await waiting_gate(harness)
-            info = await client.jetstream.stream_info(STREAMS["health"])
-            assert info.cluster is not None
-            leader = cluster.nodes[str(info.cluster.leader)]
-            leader.kill()
+            first = await until(partial(leader_of, admin))
+            await admin.connection.request(f"$JS.API.STREAM.LEADER.STEPDOWN.{STREAM}", b"", timeout=60)
+
+            async def moved() -> str:
+                found = await leader_of(admin)
+                return found if found != first else ""
+
+            second = cluster.nodes[await until(moved)]
+            second.kill()
             await tell_at_last(harness, bus, plan)
             assert (await harness.finish(handle)).phase is RolloutPhase.SUCCEEDED
             assert await asked_once(handle)
-            cluster.start(leader.name)
+            cluster.start(second.name)

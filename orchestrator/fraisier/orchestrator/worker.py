@@ -1,11 +1,15 @@
 """The worker process: carries out workflows and activities until it is asked to stop."""
 
+import asyncio
 import logging
-from collections.abc import Callable
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.worker import Worker
 
@@ -42,6 +46,9 @@ logger = logging.getLogger(__name__)
 GRACE = timedelta(seconds=20)
 """How long running activities may go on after a stop was asked for; then they are cancelled and run elsewhere."""
 
+ENDS_WITHIN = GRACE + timedelta(seconds=10)
+"""How long a worker may take to end; then the process ends without it."""
+
 HEARTBEAT_THROTTLE = timedelta(seconds=2)
 """A cancellation reaches an activity with a heartbeat: seconds late, not half a minute."""
 
@@ -66,7 +73,7 @@ def build_worker(
         deployment: the version of a worker that rollouts stay with.
     """
     targets = TargetActivities(pool, ArtifactCache(ArtifactStore(to.nats), cache))
-    steps = _steps(targets, MigrationActivities(pool, PostgresMigrator()))
+    steps = steps_at_targets(targets, MigrationActivities(pool, PostgresMigrator()))
     return Worker(
         to.temporal,
         task_queue=f"{TASK_QUEUE}.{region}" if region else TASK_QUEUE,
@@ -75,14 +82,14 @@ def build_worker(
         # and would look as if it were gone if it did not ask for workflows either.
         workflows=(LookWorkflow,) if region else WORKFLOWS,
         workflow_runner=SANDBOX,
-        activities=steps if region else [*steps, *_central(to)],
+        activities=steps if region else [*steps, *central_activities(JetStreamLog(to.bus, to.nats), to.temporal)],
         graceful_shutdown_timeout=GRACE,
         max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
         default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
     )
 
 
-def _steps(targets: TargetActivities, migrations: MigrationActivities) -> list[Callable[..., Any]]:
+def steps_at_targets(targets: TargetActivities, migrations: MigrationActivities) -> list[Callable[..., Any]]:
     """What is done at targets and databases."""
     return [
         targets.preflight,
@@ -101,9 +108,8 @@ def _steps(targets: TargetActivities, migrations: MigrationActivities) -> list[C
     ]
 
 
-def _central(to: Connections) -> list[Callable[..., Any]]:
+def central_activities(log: JetStreamLog, temporal: Client) -> list[Callable[..., Any]]:
     """What needs no target, and more of the streams than a region may have."""
-    log = JetStreamLog(to.bus, to.nats)
     events = EventActivities(log)
     freezes = FreezeActivities(log)
     return [
@@ -116,8 +122,33 @@ def _central(to: Connections) -> list[Callable[..., Any]]:
         freezes.frozen,
         freezes.thawed,
         RequestActivities(log).listen,
-        WorkerActivities(TemporalRoster(to.temporal)).expect_worker,
+        WorkerActivities(TemporalRoster(temporal)).expect_worker,
     ]
+
+
+@asynccontextmanager
+async def at_work(worker: Worker, within: timedelta) -> AsyncIterator[None]:
+    """A worker that works for as long as the block runs, and is left behind when it does not end after that.
+
+    Temporal's core can lose the report of an activity that ends in the same moment as its worker, and then waits for it
+    for ever (https://github.com/temporalio/sdk-rust/issues/1537). The activity itself has ended by then, and is tried
+    again elsewhere.
+
+    Args:
+        worker: not started yet.
+        within: how long its end may take, longer than its steps have to end in good order.
+    """
+    await worker.__aenter__()
+    try:
+        yield
+    finally:
+        ending = asyncio.create_task(worker.__aexit__(*sys.exc_info()))
+        await asyncio.wait({ending}, timeout=within.total_seconds())
+        if ending.done():
+            ending.result()
+        else:
+            ending.cancel()
+            logger.error("the worker did not end within %s s and is left behind", within.total_seconds())
 
 
 async def run_worker(region: str = "") -> None:
@@ -148,7 +179,7 @@ async def run_worker(region: str = "") -> None:
         deployment = None if region else this_version()
         worker = build_worker(to, pool, artifact_cache(), region=region, deployment=deployment)
         with stop_on_signals() as stop:
-            async with worker:
+            async with at_work(worker, ENDS_WITHIN):
                 if deployment is not None:
                     await become_current(to.temporal, deployment)
                 logger.info("worker polls %s; stop it with SIGTERM", worker.task_queue)
