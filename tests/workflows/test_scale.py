@@ -10,6 +10,7 @@ from fraisier.workflows.contracts import RolloutInput, RolloutPhase
 from fraisier.workflows.converter import DATA_CONVERTER
 from fraisier.workflows.plans import TargetPlan
 from fraisier.workflows.rollout_desk import RolloutDesk
+from fraisier.workflows.status import RegionStatus, what_keeps
 from tests.workflows.harness import Harness, make_plan
 
 REGIONS = tuple(f"r{number}" for number in range(4))
@@ -80,3 +81,14 @@ async def test_a_thousand_regions_that_change_at_once_are_one_page(monkeypatch: 
     told._show()
     await asyncio.sleep(0)
     assert len(pages) == 2
+
+
+def test_regions_that_wait_for_the_same_are_told_of_together():
+    frozen = [RegionStatus(name=f"r{number}", waiting_for="all services are frozen") for number in range(100)]
+    canary = RegionStatus(name="a", state="canary", waiting_for="promote, within 10m")
+    first = ", ".join(f"r{number}" for number in range(20))
+    told = (
+        f"{first} and 80 regions more to be let start: all services are frozen; a to be promoted: promote, within 10m"
+    )
+    assert what_keeps([*frozen, canary, RegionStatus(name="b")]) == told
+    assert what_keeps([RegionStatus(name="b")]) == ""

@@ -20,13 +20,18 @@ from fraisier.workflows.contracts import (
 from fraisier.workflows.gate_plans import GatePlan
 from fraisier.workflows.gate_steps import GateReport
 from fraisier.workflows.plans import Plan, WavePlan
-from fraisier.workflows.status import GateStatus, MigrationStatus, RegionStatus, RolloutStatus, WaveStatus
+from fraisier.workflows.status import (
+    NAMED,
+    GateStatus,
+    MigrationStatus,
+    RegionStatus,
+    RolloutStatus,
+    WaveStatus,
+    what_keeps,
+)
 from fraisier.workflows.steps import PreflightReport
 from fraisier.workflows.undoing import undo_of
 from fraisier.workflows.verbs import VerbRequest
-
-NAMED = 20
-"""How many regions a sentence names."""
 
 RUNNING = "running"
 """The state of a region that is rolled out just now."""
@@ -268,8 +273,8 @@ class RolloutState(Carried):
         """All of it, for people."""
         plan = self.plan
         standing = {name for wave in plan.waves for name in wave.regions}
-        closed = [_closed(one) for one in self._regions.values() if one.waiting_for]
-        told = self._status | ({"waiting_for": "; ".join(closed)} if closed else {})
+        kept = what_keeps(self._regions.values())
+        told = self._status | ({"waiting_for": kept} if kept else {})
         return RolloutStatus(
             rollout_id=self._order.rollout_id,
             service=plan.service,
@@ -292,8 +297,3 @@ class RolloutState(Carried):
             state=self._waves[wave.number],
             regions=tuple(self._regions[name] for name in wave.regions),
         )
-
-
-def _closed(region: RegionStatus) -> str:
-    verbs = {RegionOutcome.CANARY.value: "promoted", RUNNING: "let go on"}
-    return f"{region.name} to be {verbs.get(region.state, 'let start')}: {region.waiting_for}"

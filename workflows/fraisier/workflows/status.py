@@ -1,11 +1,15 @@
 """The ``status`` query's answer. Versioned: fields are only added."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from pydantic import Field
 
 from fraisier.providers.models import Model
-from fraisier.workflows.contracts import RolloutPhase
+from fraisier.workflows.contracts import RegionOutcome, RolloutPhase
+
+NAMED = 20
+"""How many regions a sentence names."""
 
 
 class RegionStatus(Model):
@@ -94,3 +98,18 @@ class RolloutStatus(Model):
     gates: tuple[GateStatus, ...] = ()
     migrations: tuple[MigrationStatus, ...] = ()
     one_way: str = ""
+
+
+def what_keeps(regions: Iterable[RegionStatus]) -> str:
+    """What keeps regions from starting or going on, those that wait for the same together; empty when nothing does."""
+    waits: dict[tuple[str, str], list[str]] = {}
+    for one in regions:
+        if one.waiting_for:
+            verb = "promoted" if one.state == RegionOutcome.CANARY.value else "let start"
+            waits.setdefault((verb, one.waiting_for), []).append(one.name)
+    return "; ".join(f"{_listed(names)} to be {verb}: {why}" for (verb, why), names in waits.items())
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} regions more" if len(names) > NAMED else ""
+    return f"{', '.join(names[:NAMED])}{more}"
