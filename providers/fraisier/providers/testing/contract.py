@@ -9,14 +9,15 @@ import pytest
 
 from fraisier.nats import NatsClient, NatsEventBus
 from fraisier.providers.base import Provider
-from fraisier.providers.errors import ReleaseMissing, StaleToken
-from fraisier.providers.models import HealthCheck, ReleaseRef, StepResult
+from fraisier.providers.errors import StaleToken
+from fraisier.providers.models import HealthCheck, StepResult
+from fraisier.providers.testing.failures import FailureContract
 from fraisier.providers.testing.rollout import IMPATIENT, QUICK, Bench, Rollout
 from fraisier.providers.testing.server import jetstream
 from fraisier.providers.traffic.models import Traffic
 
 
-class ProviderContract:
+class ProviderContract(FailureContract):
     """All of the contract's tests. A provider's own tests subclass it and bring a fixture ``bench``."""
 
     @pytest.fixture
@@ -180,38 +181,6 @@ class ProviderContract:
         assert not (await provider.rollback(Rollout(bench, generation=3).step("rollback"), old.ref)).changed
         assert await bench.instance() == before
 
-    async def test_a_release_that_is_gone_cannot_be_returned_to(self, bench: Bench, provider: Provider) -> None:
-        await Rollout(bench, generation=1).deploy(provider, bench.release("1.0.0"))
-        gone = ReleaseRef(version="0.9.0", digest="sha256:" + "9" * 64)
-        with pytest.raises(ReleaseMissing, match=r"0\.9\.0"):
-            await provider.rollback(Rollout(bench, generation=2).step("rollback"), gone)
-        assert await bench.serving() == "1.0.0"
-
-    async def test_what_was_not_staged_cannot_be_activated(self, bench: Bench, provider: Provider) -> None:
-        with pytest.raises(ReleaseMissing):
-            await provider.activate(Rollout(bench, generation=1).step("activate"), bench.release("1.0.0"))
-        assert await bench.serving() == ""
-
-    async def test_an_error_from_the_service_is_not_health(self, bench: Bench, provider: Provider) -> None:
-        rollout, release = Rollout(bench, generation=1), bench.release("1.0.0", healthy=False)
-        await provider.stage(rollout.step("stage"), release)
-        await provider.activate(rollout.step("activate"), release)
-        check = HealthCheck(http=bench.url, **{**IMPATIENT, "progress_deadline": timedelta(seconds=3)})
-        health = await provider.check_health(rollout.step("health"), release.ref, check)
-        assert not health.healthy
-        assert not health.timed_out
-        assert "HTTP " in health.detail
-
-    async def test_silence_is_a_timeout(self, bench: Bench, provider: Provider) -> None:
-        rollout, release = Rollout(bench, generation=1), bench.release("1.0.0")
-        await rollout.deploy(provider, release)
-        for check in (
-            HealthCheck(http=bench.silent_url, **IMPATIENT),
-            HealthCheck(tcp=bench.silent_url.split("/")[2], **IMPATIENT),
-        ):
-            health = await provider.check_health(rollout.step("verify"), release.ref, check)
-            assert (health.healthy, health.timed_out) == (False, True), health.detail
-
     async def test_failed_probes_are_told_a_few_times(
         self, bench: Bench, provider: Provider, event_bus: NatsEventBus
     ) -> None:
@@ -225,14 +194,6 @@ class ProviderContract:
         told = await rollout.told(event_bus, "health")
         failures = [event.data["failures"] for event in told if event.event_type == "health.check_retried"]
         assert failures == [number for number in (1, 2, 4, 8, 16, 32) if number < health.attempts]
-
-    async def test_another_version_that_answers_is_not_health(self, bench: Bench, provider: Provider) -> None:
-        await Rollout(bench, generation=1).deploy(provider, bench.release("1.0.0"))
-        wanted = bench.release("2.0.0").ref
-        check = HealthCheck(http=bench.url, expect_version=True, **IMPATIENT)
-        health = await provider.check_health(Rollout(bench, generation=1).step("verify"), wanted, check)
-        assert not health.healthy
-        assert "not version 2.0.0" in health.detail
 
     async def test_tcp_and_command_prove_health_too(self, bench: Bench, provider: Provider) -> None:
         rollout, release = Rollout(bench, generation=1), bench.release("1.0.0")
