@@ -100,6 +100,41 @@ async def test_a_host_is_reached_by_way_of_its_jump_hosts(sshd: Sshd, bastion: S
     await asyncio.wait_for(gone(bastion, sshd), 30)
 
 
+async def test_a_jump_host_of_the_configuration_may_have_one_of_its_own(sshd: Sshd, bastion: Sshd, tmp_path: Path):
+    config, before = tmp_path / "config", (logins(sshd), logins(bastion))
+    entry = f" HostName {ADDRESS}\n User {sshd.username}\n IdentityFile {{0.folder}}/client_key\n Port {{0.port}}\n"
+    config.write_text(
+        f"Host api\n{entry.format(sshd)} ProxyJump [{ADDRESS}]\n"
+        f"Host {ADDRESS}\n{entry.format(bastion)} ProxyJump door\n"
+        f"Host door\n{entry.format(sshd)} ProxyJump none\n"
+    )
+    known = (sshd.known_hosts_line, bastion.known_hosts_line)
+    by_name = {"host": "api", "port": None, "username": None, "key_path": None, "ssh_config": config}
+    assert await enter(options(sshd, tmp_path, *known, **by_name))
+    assert (logins(sshd), logins(bastion)) == (before[0] + 2, before[1] + 1)
+    # The way to what the manifest names is looked up as well.
+    door = {"host": ADDRESS, "port": None, "username": None, "key_path": None}
+    assert await enter(options(sshd, tmp_path, *known, **{**by_name, "jump": [door]}))
+    assert (logins(sshd), logins(bastion)) == (before[0] + 4, before[1] + 2)
+    await asyncio.wait_for(gone(bastion, sshd), 30)
+
+
+@pytest.mark.parametrize(
+    ("entries", "says"),
+    [
+        ("Host api\n ProxyJump a\nHost a\n ProxyJump b\nHost b\n ProxyJump api\n", "leads from api back to it"),
+        ("Host *\n ProxyJump door\n", "leads from door back to it: give it ProxyJump none"),
+        ("Host api\n ProxyJump ::1\n", "ProxyJump ::1 in .* cannot be read: write user@host:port"),
+        ("Host api\n ProxyJump a:70000\n", "ProxyJump a:70000 in .* cannot be read"),
+    ],
+)
+async def test_jump_hosts_that_lead_nowhere_are_told(sshd: Sshd, tmp_path: Path, entries: str, says: str):
+    config = tmp_path / "config"
+    config.write_text(entries)
+    with pytest.raises(SshConfigInvalid, match=says):
+        await enter(options(sshd, tmp_path, host="api", ssh_config=config))
+
+
 async def gone(*servers: Sshd) -> None:
     """Until nobody is connected any more: whoever leaves the host leaves its jump hosts too."""
     while any(logins(server) > farewells(server) for server in servers):  # noqa: ASYNC110 (sshd tells nobody)

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ KEEPALIVES_LOST = 3
 
 PAUSES_S = (0.1, 2.0)
 """The first wait after a dropped handshake and the longest, in seconds; each is twice the one before, or less."""
+
+JUMP = re.compile(r"(?:ssh://)?(?:(?P<username>.+)@)?(?P<host>\[[^][]+\]|[^][:/]+)(?::(?P<port>\d+))?/?")
+"""One jump host in `ssh_config`."""
 
 DROPPED = (asyncssh.ConnectionLost, ConnectionResetError, BrokenPipeError)
 """How a handshake ends that an sshd had no room for: without a word."""
@@ -82,10 +86,19 @@ async def _open(hop: SshHop, tunnel: asyncssh.SSHClientConnection | None, target
             "the host's own and add it; if it is not, find out why its key changed",
             target=target,
         ) from error
-    except (asyncssh.PermissionDenied, asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
-        key = hop.key_path or "the keys in ~/.ssh"
+    except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
         raise AuthenticationFailed(
-            f"{where}: {hop.username or 'this user'} is not let in with {key}: {said(error)}", target=target
+            f"{where}: {hop.key_path or 'a key in ~/.ssh'} cannot be used: {said(error)}; give a key_path without a "
+            "passphrase, or load the key into an agent and give agent: true",
+            target=target,
+        ) from error
+    except asyncssh.PermissionDenied as error:
+        user, key = hop.username or "this user", hop.key_path or "the keys in ~/.ssh"
+        root = ", or log in as another user if sshd lets no root in (PermitRootLogin)" if user == "root" else ""
+        raise AuthenticationFailed(
+            f"{where}: {user} is not let in with {key}: {said(error)}; put its public key into that user's "
+            f"~/.ssh/authorized_keys there, or give another key_path or username{root}",
+            target=target,
         ) from error
     except asyncssh.ConfigParseError as error:
         raise SshConfigInvalid(f"{target}: {hop.ssh_config} cannot be read: {error}", target=target) from error
@@ -94,40 +107,65 @@ async def _open(hop: SshHop, tunnel: asyncssh.SSHClientConnection | None, target
 
 
 def _hops(options: SshOptions, target: str) -> list[SshHop]:
-    """The hosts on the way, the last one being the host itself."""
-    return [*(options.jump or _proxy_jump(options, target)), options]
+    """The hosts on the way, the last one being the host itself.
+
+    The first one that is named may have a way of its own in `ssh_config`, and so on; those behind it are reached by it.
+    """
+    hops: list[SshHop] = [*options.jump, options]
+    passed: list[str] = []
+    while further := _proxy_jump(hops[0], target):
+        passed.append(hops[0].host)
+        if further[0].host in passed:
+            raise SshConfigInvalid(
+                f"{target}: ProxyJump in {hops[0].ssh_config} leads from {further[0].host} back to it: "
+                "give it ProxyJump none",
+                target=target,
+            )
+        hops = [*further, *hops]
+    return hops
 
 
-def _proxy_jump(options: SshOptions, target: str) -> list[SshHop]:
-    """The jump hosts that `ssh_config` names for the host."""
-    config = _config(options, target)
+def _proxy_jump(hop: SshHop, target: str) -> list[SshHop]:
+    """The jump hosts that `ssh_config` names for a host."""
+    config = _config(hop, target)
     if not config:
         return []
-    port = options.port or ()
+    port = hop.port or ()
     try:
         found = asyncssh.SSHClientConnectionOptions(
-            config=config, host=options.host, port=port, client_keys=None, agent_path=None, known_hosts=None
+            config=config, host=hop.host, port=port, client_keys=None, agent_path=None, known_hosts=None
         ).tunnel
     except asyncssh.ConfigParseError as error:
-        raise SshConfigInvalid(f"{target}: {options.ssh_config} cannot be read: {error}", target=target) from error
+        raise SshConfigInvalid(f"{target}: {hop.ssh_config} cannot be read: {error}", target=target) from error
     if not isinstance(found, str) or found.lower() == "none":
         return []
-    taken_over = options.model_dump(include={"agent", "known_hosts", "ssh_config", "connect_timeout"})
-    return [SshHop(**taken_over, **_named(one)) for one in found.split(",")]
+    taken_over = hop.model_dump(include={"agent", "known_hosts", "ssh_config", "connect_timeout"})
+    try:
+        return [SshHop(**taken_over, **_named(one)) for one in found.split(",")]
+    except ValueError as error:
+        raise SshConfigInvalid(
+            f"{target}: ProxyJump {found} in {hop.ssh_config} cannot be read: write user@host:port, and an address of "
+            "IPv6 in brackets",
+            target=target,
+        ) from error
 
 
 def _named(jump: str) -> dict[str, Any]:
     """The parts of one jump host as OpenSSH writes it.
 
     >>> _named("ops@bastion.example:2222")
-    {'username': 'ops', 'host': 'bastion.example', 'port': 2222}
-    >>> _named("ssh://bastion")
-    {'host': 'bastion'}
+    {'username': 'ops', 'host': 'bastion.example', 'port': '2222'}
+    >>> _named("ssh://[::1]")
+    {'host': '::1'}
+
+    Raises:
+        ValueError: it is written in no such way.
     """
-    username, _, address = jump.strip().removeprefix("ssh://").rpartition("@")
-    host, _, port = address.rpartition(":")
-    found: dict[str, Any] = {"username": username} if username else {}
-    return {**found, "host": host.strip("[]"), "port": int(port)} if host else {**found, "host": address}
+    found = JUMP.fullmatch(jump.strip())
+    if found is None:
+        raise ValueError(jump)
+    parts = {name: part for name, part in found.groupdict().items() if part}
+    return {**parts, "host": parts["host"].strip("[]")}
 
 
 def _arguments(hop: SshHop, target: str) -> dict[str, Any]:
@@ -170,7 +208,8 @@ def _file(
 
 
 def _address(hop: SshHop) -> str:
-    return f"{hop.host}:{hop.port}" if hop.port else hop.host
+    host = f"[{hop.host}]" if ":" in hop.host else hop.host
+    return f"{host}:{hop.port}" if hop.port else host
 
 
 def said(error: BaseException) -> str:
