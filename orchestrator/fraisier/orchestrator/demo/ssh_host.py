@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -17,8 +18,7 @@ CHUNK = 64 * 1024
 ENDED_WITHIN_S = 5
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-# Leads the process group of all that the host runs, and ends it when its stdin does: when we stop it, or die.
-LEADER = ("sh", "-c", "cat >/dev/null; kill -KILL 0")
+REAPER = (sys.executable, "-IS", str(Path(__file__).with_name("reaper.py")))
 
 
 def make_key(path: Path) -> Path:
@@ -34,7 +34,7 @@ class SshHost:
     """An SSH server whose commands run for real, with a folder as their home, and end with it.
 
     It lets in one key, forwards connections to 127.0.0.1 only, and lives on a port of its own. Whatever its
-    commands leave behind in their process group is killed with it, also when this process is killed.
+    commands leave behind in their sessions is killed with it, also when this process is killed.
 
     Args:
         folder: the host's home and working folder; made if it is not there.
@@ -59,7 +59,7 @@ class SshHost:
         self.environment = {"PATH": SYSTEM_PATH, "HOME": str(folder), "USER": username, **(environment or {})}
         self._host_key = asyncssh.generate_private_key("ssh-ed25519")
         self._server: asyncssh.SSHAcceptor | None = None
-        self._leader: asyncio.subprocess.Process | None = None
+        self._reaper: asyncio.subprocess.Process | None = None
         self._connections: set[asyncssh.SSHServerConnection] = set()
         self._running: set[asyncio.Task[None]] = set()
 
@@ -81,9 +81,9 @@ class SshHost:
     async def start(self) -> None:
         """Listen, on the same port and with the same key as before if it was started before."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        if self._leader is None:
-            self._leader = await asyncio.create_subprocess_exec(
-                *LEADER, stdin=asyncio.subprocess.PIPE, preexec_fn=lambda: os.setpgid(0, 0)
+        if self._reaper is None:
+            self._reaper = await asyncio.create_subprocess_exec(
+                *REAPER, stdin=asyncio.subprocess.PIPE, start_new_session=True
             )
         self._server = await asyncssh.create_server(
             lambda: _Door(self._connections),
@@ -101,12 +101,10 @@ class SshHost:
     async def stop(self) -> None:
         """Stop listening, cut every connection and kill all that runs here."""
         await self.disappear()
-        leader, self._leader = self._leader, None
-        if leader is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(leader.pid, signal.SIGKILL)
-            await leader.communicate()
-        if self._running:  # killed with their leader; a stranger may hold their pipes for ever
+        reaper, self._reaper = self._reaper, None
+        if reaper is not None:
+            await reaper.communicate(b"")  # the end of its stdin
+        if self._running:  # killed by now; a stranger may hold their pipes for ever
             await asyncio.wait(self._running, timeout=ENDED_WITHIN_S)
 
     async def disappear(self) -> None:
@@ -125,16 +123,18 @@ class SshHost:
 
     async def _run(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         """Run one command as sshd does: by the shell, and to its end even when the connection is lost."""
-        leader = self._leader
-        if leader is None or process.command is None:
+        reaper = self._reaper
+        if reaper is None or reaper.stdin is None or process.command is None:
             process.exit(1)
             return
-        run = asyncio.create_task(self._command(process, process.command, leader.pid))
+        run = asyncio.create_task(self._command(process, process.command, reaper.stdin))
         self._running.add(run)
         run.add_done_callback(self._running.discard)
         await run
 
-    async def _command(self, process: asyncssh.SSHServerProcess[bytes], command: str, group: int) -> None:
+    async def _command(
+        self, process: asyncssh.SSHServerProcess[bytes], command: str, reaper: asyncio.StreamWriter
+    ) -> None:
         child = await asyncio.create_subprocess_exec(
             "/bin/sh",
             "-c",
@@ -144,11 +144,15 @@ class SshHost:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            preexec_fn=lambda: os.setpgid(0, group),
+            start_new_session=True,
         )
+        if reaper.is_closing():  # it came while the host was stopping
+            os.killpg(child.pid, signal.SIGKILL)
+        reaper.write(b"%d\n" % child.pid)
         feeding = asyncio.create_task(_feed(process, child))
         await asyncio.gather(_relay(child.stdout, process.stdout), _relay(child.stderr, process.stderr))
         status = await child.wait()
+        reaper.write(b"%d\n" % -child.pid)
         feeding.cancel()
         if status < 0:
             process.exit_with_signal(signal.Signals(-status).name.removeprefix("SIG"))
