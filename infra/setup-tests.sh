@@ -22,6 +22,7 @@ missing() {
     has promtool || echo prometheus
     has haproxy || echo haproxy
     has caddy || echo caddy
+    has pgbouncer || echo pgbouncer
     has initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || echo postgresql
     has busybox || echo busybox-static
     has docker-registry || echo docker-registry

@@ -1,6 +1,7 @@
 """What a Compose project is made of before an engine sees it. Pure."""
 
 import os
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from fraisier.providers.compose.bundle import Variables
 from fraisier.providers.compose.model import GATE, Unfit, armed, carried
 from fraisier.providers.compose.plugin import Plugin
 from fraisier.providers.docker.engine import Engine
+from fraisier.providers.masking import Masking
 
 
 @pytest.mark.parametrize(
@@ -84,5 +86,13 @@ async def test_the_plugin_is_told_of_the_engine_by_arguments_and_of_values_by_it
 
 
 def test_no_line_of_a_secret_is_said():
-    variables = Variables(secret=("two\nlines", "two"))
-    assert variables.hide("two\nlines, two, lines") == "[secret], [secret], [secret]"
+    masking = Masking(Variables(secret=("two\nlines", "two")).hidden)
+    assert masking.part(b"two\nlines, two, lines.") == b"***, ***, ***."
+
+
+async def test_a_python_that_cannot_unpack_safely_is_refused(monkeypatch: pytest.MonkeyPatch):
+    """Debian 12's, for one."""
+    options = ComposeOptions(engine="unix:///run/docker.sock")
+    plugin = Plugin(options, engine=Engine(options, target="t1"), target="t1")
+    monkeypatch.delattr(tarfile, "data_filter")
+    assert "cannot unpack an archive safely: run it with 3.10.12, 3.11.4 or anything later" in await plugin.missing()

@@ -10,28 +10,17 @@ from fraisier.providers.bare_metal import BareMetalProvider
 from fraisier.providers.errors import CommandFailed, CommandUnknown, StaleToken
 from fraisier.providers.migrations.migrator import PostgresMigrator
 from fraisier.providers.migrations.models import Migration, MigrationOrder, MigrationResult
-from fraisier.providers.models import FencingToken, Release, Step
+from fraisier.providers.models import Release
 from fraisier.providers.testing import Rollout
+from tests.providers import migrating
 from tests.providers.by_hand import connected, until
+from tests.providers.migrating import WAIT_S
 from tests.providers.ssh_bench import SshBench
 from tests.support.postgres import PASSWORD, Database
 
-WAIT_S = 60.0
 
-
-def order(
-    release: Release, *argv: str, phase: Any = "expand", token: tuple[int, int, int] = (5, 1, 1), rollout: str = "r1"
-) -> MigrationOrder:
-    generation, ordinal, attempt = token
-    step = Step(
-        rollout_id=rollout,
-        service="api",
-        region="test",
-        target="t1",
-        name="migrate",
-        token=FencingToken(generation=generation, ordinal=ordinal, attempt=attempt),
-    )
-    return MigrationOrder(step=step, database="orders", release=release.ref, phase=phase, argv=argv, timeout_s=WAIT_S)
+def order(release: Release, *argv: str, **more: Any) -> MigrationOrder:
+    return migrating.order(*argv, release=release.ref, **more)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Secrets by reference: the worker reads them, and nobody else is told."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,21 @@ def test_those_that_are_not_there_are_all_named_by_their_reference(tmp_path: Pat
         f"No such file or directory; the secret C (file:{tmp_path}/binary) is not there: "
         f"the worker cannot read {tmp_path}/binary: it is no text"
     )
+
+
+def test_what_may_wait_for_ever_or_has_no_end_is_refused_unread(tmp_path: Path):
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "large").write_text("x" * 65537)
+    (tmp_path / "just").write_text("x" * 65536)
+    files = {"A": f"{tmp_path}/fifo", "B": "/dev/zero", "C": f"{tmp_path}", "D": f"{tmp_path}/large"}
+    found = unreadable(environment(**{name: {"secret": f"file:{path}"} for name, path in files.items()}))
+    assert [one.rpartition(": ")[2] for one in found] == [
+        f"{tmp_path}/fifo is no regular file",
+        "/dev/zero is no regular file",
+        f"{tmp_path} is no regular file",
+        f"{tmp_path}/large holds more than 64 KB",
+    ]
+    assert unreadable(environment(E={"secret": f"file:{tmp_path}/just"})) == []
 
 
 @pytest.mark.parametrize("value", [8080, True, None, {"secret": "vault:x"}, {"secret": "env:A B"}, {"sceret": "env:A"}])

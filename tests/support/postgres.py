@@ -41,9 +41,9 @@ class PostgresServer:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = free_port()
-        self._as = {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_groups": []}
+        self.runs_as = {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_groups": []}
         if os.geteuid() != 0:
-            self._as = {}
+            self.runs_as = {}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -54,7 +54,7 @@ class PostgresServer:
         """Make the data folder."""
         word = self.folder / "password"
         word.write_text(PASSWORD)
-        if self._as:
+        if self.runs_as:
             shutil.chown(self.folder, "nobody")
             shutil.chown(word, "nobody")
         argv = [program("initdb"), "-D", self.data, "-U", "postgres", "-A", "scram-sha-256", "--pwfile", word]
@@ -63,7 +63,7 @@ class PostgresServer:
             cwd=self.folder,
             check=True,
             capture_output=True,
-            **self._as,
+            **self.runs_as,
         )
 
     def start(self) -> None:
@@ -77,7 +77,7 @@ class PostgresServer:
         }
         argv = [program("postgres"), "-D", self.data, *(f"--{name}={value}" for name, value in options.items())]
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(argv, cwd=self.folder, stdout=log, stderr=log, **self._as)
+            self._process = subprocess.Popen(argv, cwd=self.folder, stdout=log, stderr=log, **self.runs_as)
         end = time.monotonic() + READY_S
         while True:
             if self._lets_us_in():

@@ -1,6 +1,7 @@
 """Secrets by reference: a manifest says where a value is, and the worker at the target reads it there."""
 
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,13 +11,16 @@ from pydantic import BeforeValidator, Field, ValidationError
 from fraisier.providers.errors import SecretMissing
 from fraisier.providers.models import Model
 
+MOST = 64 * 1024
+"""How large a secret's file may be, in bytes: no environment takes much more."""
+
 
 class SecretRef(Model):
     """Where a secret is: what a manifest, an event, a history and an error may know of it.
 
     Attributes:
-        secret: ``env:NAME``, a variable of the worker's environment, or ``file:/path``, a file that the worker may
-            read; one newline at its end is not part of the value.
+        secret: ``env:NAME``, a variable of the worker's environment, or ``file:/path``, a regular file of at most 64
+            KB that the worker may read; one newline at its end is not part of the value.
     """
 
     secret: Annotated[str, Field(pattern=r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:/[^\x00]+)$")]
@@ -39,10 +43,21 @@ class SecretRef(Model):
                 raise LookupError(f"the worker's environment has no {place}")
             return os.environ[place]
         try:
-            return Path(place).read_text().removesuffix("\n")
+            return _text_of(Path(place)).removesuffix("\n")
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is no text"
             raise LookupError(f"the worker cannot read {place}: {why}") from None
+
+
+def _text_of(path: Path) -> str:
+    """The text of a regular file. What may wait for ever or has no end is not even opened."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise LookupError(f"{path} is no regular file")
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), encoding="utf-8") as file:
+        text = file.read(MOST + 1)
+    if len(text) > MOST:
+        raise LookupError(f"{path} holds more than {MOST // 1024} KB")
+    return text
 
 
 def _understood(value: Any) -> str | SecretRef:

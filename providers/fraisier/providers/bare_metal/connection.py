@@ -13,6 +13,7 @@ from fraisier.providers.bare_metal.commands import NOTHING, Completed, Stdin
 from fraisier.providers.bare_metal.login import KEEPALIVE_S, enter, said
 from fraisier.providers.errors import CommandUnknown, ConnectFailed
 from fraisier.providers.local_command import Heard
+from fraisier.providers.masking import Masking
 from fraisier.providers.ssh_options import SshOptions
 
 CHUNK = 256 * 1024
@@ -74,6 +75,7 @@ class HostConnection:
         timeout_s: float,
         stdin: Stdin = NOTHING,
         heard: Heard | None = None,
+        hidden: tuple[str, ...] = (),
     ) -> Completed:
         """Run a command on the host to its end.
 
@@ -83,6 +85,7 @@ class HostConnection:
             timeout_s: how long it may take, in seconds.
             stdin: what it reads.
             heard: hears the end of its error output while it runs.
+            hidden: secrets that it may write there.
 
         Raises:
             ConnectFailed: it could not be started.
@@ -96,7 +99,7 @@ class HostConnection:
                 f"{self._target}: {name} could not be started: {said(error)}", target=self._target, step=name
             ) from error
         try:
-            return await asyncio.wait_for(self._follow(process, name, stdin, heard), timeout_s)
+            return await asyncio.wait_for(self._follow(process, name, stdin, heard, Masking(hidden)), timeout_s)
         except (asyncio.TimeoutError, TimeoutError) as error:
             raise self._unknown(name, f"did not end within {timeout_s:.0f} s") from error
         except (asyncssh.Error, OSError) as error:
@@ -110,10 +113,13 @@ class HostConnection:
         name: str,
         stdin: Stdin,
         heard: Heard | None,
+        masking: Masking,
     ) -> Completed:
         output, tail = bytearray(), bytearray()
         cued = asyncio.Event()
-        reading = asyncio.gather(_read_start(process, output, stdin.cue, cued), _read_tail(process, tail, heard))
+        reading = asyncio.gather(
+            _read_start(process, output, stdin.cue, cued), _read_tail(process, tail, heard, masking)
+        )
         try:
             await _write(process, stdin.opening)
             if stdin.payload is not None:
@@ -206,9 +212,13 @@ async def _read_start(
         cued.set()
 
 
-async def _read_tail(process: asyncssh.SSHClientProcess[bytes], into: bytearray, heard: Heard | None) -> None:
+async def _read_tail(
+    process: asyncssh.SSHClientProcess[bytes], into: bytearray, heard: Heard | None, masking: Masking
+) -> None:
     while part := await process.stderr.read(CHUNK):
-        into += part
+        into += masking.part(part)
         del into[:-TAIL_LIMIT]
         if heard is not None:
             heard(into.decode(errors="replace").strip())
+    into += masking.rest()
+    del into[:-TAIL_LIMIT]

@@ -110,7 +110,7 @@ class BareMetalProvider(LifecycleProvider):
         reasons = [
             *script.problems(done.output),
             *self._skew(script.clock(done.output), before, time.time()),
-            *unreadable(self._options.env),
+            *await asyncio.to_thread(unreadable, self._options.env),
         ]
         if reasons:
             raise PreflightFailed(target=self.target, reasons=tuple(reasons))
@@ -119,7 +119,7 @@ class BareMetalProvider(LifecycleProvider):
     async def stage(self, step: Step, release: Release) -> StepResult:
         """Send the artifact, unless the host has it, and unpack it beside what runs."""
         artifact = await asyncio.to_thread(check_artifact, release, target=self.target)
-        values = resolved(self._options.env, target=self.target, step=step.name)
+        values = await asyncio.to_thread(resolved, self._options.env, target=self.target, step=step.name)
         environment = script.environment_file(values)
         arguments = script.act("stage", self._options, step, release.ref, environment=environment)
         result = _result(await self._run("stage", arguments, stdin=Stdin(environment, artifact, CUE)))
@@ -165,6 +165,7 @@ class BareMetalProvider(LifecycleProvider):
             script.migration(self._options, order),
             timeout_s=2 * order.timeout_s + patience,  # as long again for another one's end
             heard=heard,
+            hidden=order.hidden,
         )
         return MigrationResult(changed=_result(done).changed, output=done.tail)
 
@@ -191,6 +192,7 @@ class BareMetalProvider(LifecycleProvider):
         stdin: Stdin = NOTHING,
         timeout_s: float | None = None,
         heard: Heard | None = None,
+        hidden: tuple[str, ...] = (),
     ) -> Completed:
         done = await self._connection.run(
             script.command_line(arguments),
@@ -198,6 +200,7 @@ class BareMetalProvider(LifecycleProvider):
             timeout_s=timeout_s or self._options.step_timeout.total_seconds(),
             stdin=stdin,
             heard=heard,
+            hidden=hidden,
         )
         if dict(script.answers(done.output)).get("ended") != str(done.exit_status):
             raise CommandUnknown(

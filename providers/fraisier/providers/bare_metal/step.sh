@@ -172,11 +172,19 @@ note_migration() {
   flush "$state/migrations" "$state/effects"
 }
 
-# What a hook has written since the last look. Whatever it writes, little of it is kept.
+newline='
+'
+
+# What a hook has written since the last look. Whatever it writes, little of it is kept; where a part is cut off, so is
+# the rest of its line: the worker would not know half a secret for one.
 show_hook() {
   size=$(($(wc -c <"$log")))
   [ "$size" -gt "$shown" ] || return 0
-  tail -c "+$((shown + 1))" "$log" | tail -c 4096 >&2 || :
+  { said=$(tail -c "+$((shown + 1))" "$log" | head -c "$((size - shown))" | tail -c 4096; printf .); } 2>/dev/null
+  if [ "$((size - shown))" -gt 4096 ]; then
+    case $said in *"$newline"?*.) said=${said#*"$newline"} ;; esac
+  fi
+  printf %s "${said%.}" >&2
   shown=$size
   if [ "$size" -gt 1000000 ]; then
     : >"$log"

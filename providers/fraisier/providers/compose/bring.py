@@ -85,7 +85,7 @@ class Bringer:
     async def _model(
         self, recipe: Recipe, folder: Path, project: str, *, step: str
     ) -> tuple[dict[str, Any], Variables]:
-        variables = recipe.variables(target=self.target, step=step)
+        variables = await asyncio.to_thread(recipe.variables, target=self.target, step=step)
         model = await self.plugin.resolve(folder, recipe.files, project=project, variables=variables)
         try:
             model, files = carried(model, folder)

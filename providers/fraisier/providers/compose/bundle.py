@@ -19,7 +19,6 @@ from fraisier.providers.compose.options import DEFAULT_FILE, ComposeOptions
 from fraisier.providers.models import Model, Release, ReleaseRef
 from fraisier.providers.secrets import Environment, SecretRef, resolved
 
-HIDDEN = "[secret]"
 RECIPE, ARTIFACT = "recipe.json", "artifact.tar.gz"
 
 
@@ -39,12 +38,10 @@ class Variables:
         """These and more."""
         return Variables(values={**self.values, **more}, secret=self.secret)
 
-    def hide(self, text: str) -> str:
-        """A text without the secrets, and without their lines."""
-        words = {word for value in self.secret for word in (value, *value.splitlines()) if word.strip()}
-        for word in sorted(words, key=len, reverse=True):
-            text = text.replace(word, HIDDEN)
-        return text
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """What nobody may see in what the plugin says: the secrets, and each of their lines."""
+        return tuple(word for value in self.secret for word in (value, *value.splitlines()) if word.strip())
 
 
 class Recipe(Model):

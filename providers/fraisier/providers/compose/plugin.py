@@ -6,7 +6,9 @@ is cancelled, and takes no environment, which is where the plugin finds the valu
 
 import json
 import os
+import platform
 import re
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,11 @@ class Plugin:
 
     async def missing(self) -> str:
         """Why the plugin cannot be used here, or nothing."""
+        if not hasattr(tarfile, "data_filter"):
+            return (
+                f"the worker's Python {platform.python_version()} cannot unpack an archive safely: run it with "
+                "3.10.12, 3.11.4 or anything later"
+            )
         try:
             ended = await self._run(ClientConfig(), ["version", "--short"], Variables(), seconds=VERSION_S)
         except CommandFailed as error:
@@ -81,7 +88,7 @@ class Plugin:
         command = ["config", "--format", "json", "--output", str(resolved)]
         ended = await self._run(where, command, variables, seconds=RESOLVE_S)
         if ended.status != 0:
-            raise self._rejected(f"{named}: {_said(ended, folder, variables)}")
+            raise self._rejected(f"{named}: {_said(ended, folder)}")
         unset = sorted(set(UNSET.findall(ended.stderr)))
         if unset:
             raise self._rejected(
@@ -117,7 +124,7 @@ class Plugin:
             seconds=self._options.step_timeout.total_seconds(),
         )
         if ended.status != 0:
-            tail = _said(ended, folder, variables)
+            tail = _said(ended, folder)
             raise self._failed(f"docker compose up: {tail}", status=ended.status, tail=tail)
 
     def _at_engine(self, **more: Any) -> ClientConfig:
@@ -132,7 +139,8 @@ class Plugin:
         passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         try:
             argv = tuple(str(part) for part in (*where.docker_compose_cmd, *command))
-            return await run_here(argv, timeout_s=seconds, environment={**passed_on, **variables.values})
+            environment = {**passed_on, **variables.values}
+            return await run_here(argv, timeout_s=seconds, environment=environment, hidden=variables.hidden)
         except TimeoutError as error:
             raise self._failed(f"docker compose did not end within {seconds:g} s") from error
         except (ClientNotFoundError, OSError, ValueError) as error:
@@ -148,7 +156,7 @@ class Plugin:
         )
 
 
-def _said(ended: Ended, folder: Path, variables: Variables) -> str:
-    """The end of what the plugin said: no secret, and nothing of this machine's folders."""
+def _said(ended: Ended, folder: Path) -> str:
+    """The end of what the plugin said, without this machine's folders."""
     lines = [NOISE.sub("", line).strip() for line in ended.tail.splitlines() if line.strip()]
-    return variables.hide("\n".join(lines[-LINES:]).replace(f"{folder}/", ""))
+    return "\n".join(lines[-LINES:]).replace(f"{folder}/", "")

@@ -1,5 +1,6 @@
 """`ComposeProvider`: one project that is brought from release to release, and back."""
 
+import asyncio
 from typing import Any
 
 from fraisier.providers.compose.bring import Bringer
@@ -81,7 +82,7 @@ class ComposeProvider(LifecycleProvider):
     async def preflight(self, release: Release) -> None:
         """Look whether there is a plugin, something to bring up, and every secret; the engine itself has answered."""
         await self._engine.project(self._project(release.service).name)
-        reasons = unreadable(self._options.env)
+        reasons = await asyncio.to_thread(unreadable, self._options.env)
         if missing := await self._plugin.missing():
             reasons.append(missing)
         if self._options.compose is None and not release.digest.startswith("sha256:"):

@@ -1,5 +1,6 @@
 """`DockerProvider`: one container a release and generation, the new one up before the old one goes."""
 
+import asyncio
 from typing import Any
 
 from fraisier.providers.docker.claims import Claims, claim, conclude, drifted, highest, put_back
@@ -85,7 +86,7 @@ class DockerProvider(LifecycleProvider):
     async def preflight(self, release: Release) -> None:
         """Look whether there is an image to run, every network and every secret."""
         there = await self._engine.networks()
-        reasons = unreadable(self._options.env)
+        reasons = await asyncio.to_thread(unreadable, self._options.env)
         reasons += [f"the engine has no network {one}" for one in self._options.network if one not in there]
         if release.image is None:
             reasons.append("the release has no image: Docker needs release.image")
@@ -151,7 +152,7 @@ class DockerProvider(LifecycleProvider):
         current = await self._place.current(step.service)
         if self._settled(current, release.ref, found):
             return StepResult(changed=False)
-        environment = resolved(self._options.env, target=self.target, step=step.name)
+        environment = await asyncio.to_thread(resolved, self._options.env, target=self.target, step=step.name)
         config = configuration(
             self._options, step, release, image_id=await bring(self._engine, release), environment=environment
         )

@@ -5,6 +5,8 @@ from urllib.parse import quote
 from psycopg import Error
 from psycopg.conninfo import conninfo_to_dict
 
+from fraisier.providers.masking import MASK
+
 
 def secrets_of(dsn: str) -> tuple[str, ...]:
     """What of a DSN must not be shown: all of it, and its password alone, plain and as a URL writes it."""
@@ -18,16 +20,5 @@ def secrets_of(dsn: str) -> tuple[str, ...]:
 def masked(text: str, secrets: tuple[str, ...]) -> str:
     """A text without secrets."""
     for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, "***")
+        text = text.replace(secret, MASK)
     return text
-
-
-def masked_so_far(text: str, secrets: tuple[str, ...]) -> str:
-    """A text that goes on, without secrets, nor what may become one at its end.
-
-    >>> masked_so_far("key sesame, key ses", ("sesame",))
-    'key ***, key '
-    """
-    text = masked(text, secrets)
-    begun = max((n for secret in secrets for n in range(len(secret)) if text.endswith(secret[:n])), default=0)
-    return text[: len(text) - begun]

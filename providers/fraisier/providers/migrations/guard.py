@@ -2,25 +2,32 @@
 
 It is not the worker: one that dies in mid-migration must not free the lock while the command goes on. It reads a
 `GuardOrder` from its input, writes a `Word` a line, and ends by itself; whether anybody still listens changes nothing.
+When it is killed itself, and the lock with it, its command is killed too: by the leash that it runs on.
 """
 
 import asyncio
 import os
 import signal
 import sys
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from fraisier.providers.errors import ProviderError
 from fraisier.providers.local_command import Ended, run_here
-from fraisier.providers.migrations.dsn import masked, masked_so_far, secrets_of
+from fraisier.providers.migrations.dsn import masked, secrets_of
 from fraisier.providers.migrations.ledger import Ledger, open_ledger, session_name
 from fraisier.providers.migrations.models import MigrationOrder, failed
 from fraisier.providers.migrations.story import migrate
 from fraisier.providers.migrations.words import GuardOrder, Word
 
+LEASH = (sys.executable, "-I", "-S", str(Path(__file__).with_name("leash.py")))
+
 SAID_KEPT = 1000
+GRACE_S = 10.0
+"""How long a command that is ended before its time may take to do so by itself, in seconds, while the lock is held."""
+
 FAREWELL_S = 5.0
 """How long the last word is offered to a worker that does not read, in seconds: it finds the record instead."""
 
@@ -62,7 +69,7 @@ async def guard(given: GuardOrder, voice: Voice) -> None:
     hidden = (*given.hidden, *secrets_of(given.dsn))
     try:
         async with open_ledger(given.dsn, database=given.order.database) as ledger:
-            result = await migrate(given.order, ledger, lambda: _run(given.order, ledger, hidden, voice))
+            result = await migrate(given.order, ledger, lambda: _run(given, ledger, hidden, voice))
         word = Word(result=result)
     except ProviderError as error:
         word = Word(
@@ -74,21 +81,41 @@ async def guard(given: GuardOrder, voice: Voice) -> None:
     await voice.farewell(word)
 
 
-async def _run(order: MigrationOrder, ledger: Ledger, hidden: tuple[str, ...], voice: Voice) -> str:
-    def heard(text: str) -> None:
-        voice.say(Word(said=masked_so_far(text, hidden)[-SAID_KEPT:]))
-
-    # All that this process was given: the worker has chosen it.
-    environment = {**os.environ, "PGAPPNAME": session_name(order.step.service, order.database)}
+async def _run(given: GuardOrder, ledger: Ledger, hidden: tuple[str, ...], voice: Voice) -> str:
+    order = given.order
     try:
-        ended = await _to_the_last_session(
-            run_here(order.argv, timeout_s=order.timeout_s, environment=environment, heard=heard), order, ledger
-        )
-    except (OSError, ValueError, TimeoutError) as error:
+        with _held_open() as lifeline:
+            ended = await _to_the_last_session(
+                run_here(
+                    (*LEASH, *order.argv),
+                    timeout_s=order.timeout_s,
+                    environment={**given.environment, "PGAPPNAME": session_name(order.step.service, order.database)},
+                    heard=lambda text: voice.say(Word(said=text[-SAID_KEPT:])),
+                    hidden=hidden,
+                    stdin=lifeline,
+                    grace_s=lambda: GRACE_S if ledger.held else 0.0,
+                ),
+                order,
+                ledger,
+            )
+    except TimeoutError:
+        raise failed(order, None, f"it did not end within {order.timeout_s:g} s") from None
+    except (OSError, ValueError) as error:
         raise failed(order, None, str(error)) from None
     if ended.status != 0:
-        raise failed(order, ended.status, masked(ended.tail, hidden))
-    return masked(ended.tail, hidden)
+        raise failed(order, ended.status, ended.tail)
+    return ended.tail
+
+
+@contextmanager
+def _held_open() -> Iterator[int]:
+    """The reading end of a pipe whose other end is open for as long as the block runs and this process lives."""
+    lifeline, ours = os.pipe()
+    try:
+        yield lifeline
+    finally:
+        os.close(ours)
+        os.close(lifeline)
 
 
 async def _to_the_last_session(command: Coroutine[Any, Any, Ended], order: MigrationOrder, ledger: Ledger) -> Ended:

@@ -4,7 +4,8 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+import threading
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from fraisier.providers.errors import (
@@ -20,7 +21,12 @@ from fraisier.providers.local_command import KEPT, Heard
 from fraisier.providers.migrations.models import MigrationOrder, MigrationResult
 from fraisier.providers.migrations.words import GuardOrder, Word
 
-GUARD = (sys.executable, "-m", "fraisier.providers.migrations.guard")
+CODE = "import sys; sys.path[:] = sys.argv[1:]; from fraisier.providers.migrations.guard import main; main()"
+GUARD = (sys.executable, "-I", "-c", CODE)
+"""Imports what the worker imports: neither a folder that it happens to be in nor a variable brings in anything else."""
+
+PASSED_ON = ("PG", "SSL_CERT_", "KRB5")
+"""How the variables begin that libpq heeds: the guard meets the database as the worker did that looked at it."""
 
 LINE_LIMIT = 256 * 1024
 
@@ -31,18 +37,12 @@ ERRORS: dict[str, type[ProviderError]] = {
     error.__name__: error for error in (ConnectFailed, DatabaseRefused, StaleToken, TargetBusy)
 }
 
-_left: list["subprocess.Popen[bytes]"] = []
-"""Guards that go on without us; kept, so that nothing ends them with the object."""
 
-
-async def run_guarded(
-    told: GuardOrder, *, environment: Mapping[str, str], heard: Heard, leave: Callable[[], bool]
-) -> MigrationResult:
+async def run_guarded(told: GuardOrder, *, heard: Heard, leave: Callable[[], bool]) -> MigrationResult:
     """Run a command on the worker, under the lock of its PostgreSQL database.
 
     Args:
         told: what shall run.
-        environment: more variables for the command.
         heard: hears the command's output while it runs.
         leave: asked when this is cancelled: whether the command shall go on without us.
 
@@ -51,10 +51,10 @@ async def run_guarded(
     """
     given = told.model_dump_json().encode()
     process = subprocess.Popen(  # noqa: ASYNC220 (asyncio's own would kill it with the worker)
-        GUARD,
+        (*GUARD, *filter(None, sys.path)),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={name: os.environ[name] for name in KEPT if name in os.environ} | dict(environment),
+        env={name: value for name, value in os.environ.items() if name in KEPT or name.startswith(PASSED_ON)},
         start_new_session=True,
     )
     try:
@@ -62,7 +62,7 @@ async def run_guarded(
             last = await _listen(process, given, lines, heard)
     except BaseException as error:
         if isinstance(error, asyncio.CancelledError) and leave():
-            _left.append(process)
+            threading.Thread(target=process.wait, daemon=True).start()  # or it would be left a zombie
         else:
             await asyncio.to_thread(_end, process)
         raise

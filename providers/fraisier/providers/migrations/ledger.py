@@ -4,10 +4,9 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import psycopg
-from psycopg.rows import namedtuple_row
 
 from fraisier.providers.errors import (
     CommandUnknown,
@@ -16,9 +15,9 @@ from fraisier.providers.errors import (
     StaleToken,
     TargetBusy,
 )
-from fraisier.providers.migrations.dsn import masked, secrets_of
 from fraisier.providers.migrations.models import MigrationOrder, MigrationResult, failed
-from fraisier.providers.migrations.statements import CLAIM, FITNESS, HELD, HOLDER, SETTINGS, TABLE
+from fraisier.providers.migrations.sessions import ask, own_session
+from fraisier.providers.migrations.statements import CLAIM, FITNESS, HELD, HOLDER, TABLE
 from fraisier.providers.models import FencingToken
 
 R = TypeVar("R")
@@ -28,10 +27,6 @@ LOCK_KEY = (0x46726169, 0x73696572)
 
 LOOK_EVERY_S = 0.5
 WATCH_EVERY_S = 1.0
-ANSWER_S = 15.0
-"""How long the database may take to answer before it counts as lost, in seconds."""
-
-CONNECT_S = 10
 
 
 def session_name(service: str, database: str) -> str:
@@ -45,11 +40,15 @@ class Ledger:
     Args:
         session: the session, open and without a transaction.
         database: what people call the database.
+
+    Attributes:
+        held: False once the lock was lost.
     """
 
     def __init__(self, session: "psycopg.AsyncConnection[Any]", database: str) -> None:
         self._session = session
         self._database = database
+        self.held = True
 
     async def unfit(self) -> str:
         """Why migrations cannot be locked or recorded here, with the way out; empty when they can."""
@@ -148,6 +147,7 @@ class Ledger:
         try:
             await asyncio.wait({doing, watching}, return_when=asyncio.FIRST_COMPLETED)
             if not doing.done():
+                self.held = False
                 raise CommandUnknown(
                     f"{self._database}: the lock was lost with the connection to the database, so {order.argv[0]} was "
                     "ended; whether it took effect is not known",
@@ -156,11 +156,17 @@ class Ledger:
                     command=order.argv[0],
                     exit_status=None,
                 )
-            return await doing
+        except asyncio.CancelledError:
+            doing.cancel()
+            await asyncio.wait({doing, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if not doing.done() or doing.cancelled():
+                raise
+            # It had ended before: then that is what is recorded.
         finally:
             over.set()
-            doing.cancel()
+            doing.cancel()  # once more, when the lock was lost while it was ending
             await asyncio.gather(doing, watching, return_exceptions=True)
+        return doing.result()
 
     async def end_sessions(self, order: MigrationOrder) -> None:
         """End the sessions of a migration's command, as far as the login may."""
@@ -213,14 +219,7 @@ class Ledger:
         )
 
     async def _ask(self, query: str, *values: Any) -> list[Any]:
-        try:
-            cursor = await asyncio.wait_for(self._session.execute(query, values or None), ANSWER_S)
-        except (asyncio.TimeoutError, TimeoutError, psycopg.OperationalError) as error:
-            why = _line(error) or f"no answer in {ANSWER_S:.0f} s"
-            raise ConnectFailed(f"{self._database}: the database was lost: {why}", target=self._database) from error
-        except psycopg.Error as error:
-            raise DatabaseRefused(f"{self._database}: {_line(error)}", target=self._database) from error
-        return await cursor.fetchall() if cursor.description else []
+        return await ask(self._session, self._database, query, *values)
 
 
 @asynccontextmanager
@@ -229,37 +228,10 @@ async def open_ledger(dsn: str, *, database: str) -> AsyncIterator[Ledger]:
 
     Raises:
         ConnectFailed: it does not answer, or lets nobody in.
-        DatabaseRefused: the DSN is none.
+        DatabaseRefused: the DSN is none, or a pooler's that keeps no sessions.
     """
-    try:
-        session = await psycopg.AsyncConnection.connect(
-            dsn,
-            autocommit=True,
-            row_factory=namedtuple_row,
-            prepare_threshold=None,
-            connect_timeout=CONNECT_S,
-            keepalives_idle=10,
-            keepalives_interval=5,
-            keepalives_count=3,
-            tcp_user_timeout=15000,
-            application_name=f"fraisier {database}"[:63],
-        )
-    except psycopg.OperationalError as error:
-        raise ConnectFailed(f"{database}: {masked(_line(error), secrets_of(dsn))}", target=database) from None
-    except psycopg.Error:
-        _refuse_dsn(database)
-    async with session:
-        ledger = Ledger(session, database)
-        await ledger._ask(SETTINGS)  # noqa: SLF001 (its own constructor cannot wait)
-        yield ledger
-
-
-def _refuse_dsn(database: str) -> NoReturn:
-    # The library's message repeats parts of the DSN.
-    raise DatabaseRefused(
-        f"{database}: its DSN is none that PostgreSQL knows: write postgresql://user:password@host:port/database",
-        target=database,
-    ) from None
+    async with own_session(dsn, database) as session:
+        yield Ledger(session, database)
 
 
 def _is_step(row: Any, order: MigrationOrder) -> bool:
@@ -271,7 +243,3 @@ def _is_step(row: Any, order: MigrationOrder) -> bool:
 
 def _key(order: MigrationOrder) -> tuple[str, str, str]:
     return order.step.service, order.database, order.release.digest
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())

@@ -1,5 +1,6 @@
 """Runs migrations from a worker: on the worker itself or on a host, under whatever lock the database has."""
 
+import asyncio
 import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ class PostgresMigrator:
         Raises:
             ConnectFailed: its database does not answer.
         """
-        found = unreadable(migration.env)
+        found = await asyncio.to_thread(unreadable, migration.env)
         if migration.on == "worker":
             commands = (migration.expand, migration.contract, migration.rollback)
             programs = dict.fromkeys(argv[0] for argv in commands if argv)
@@ -57,19 +58,19 @@ class PostgresMigrator:
         Raises:
             ProviderError: it failed, was refused, or its end is not known.
         """
-        dsn = _dsn(migration, order)
+        dsn = await asyncio.to_thread(_dsn, migration, order)
         if host is None:
-            environment = resolved(migration.env, target=order.database, step=order.step.name)
+            environment = await asyncio.to_thread(resolved, migration.env, target=order.database, step=order.step.name)
             hidden = tuple(environment[name] for name, value in migration.env.items() if isinstance(value, SecretRef))
-            told = GuardOrder(order=order, dsn=dsn or "", hidden=tuple(one for one in hidden if one))
-            return await run_guarded(told, environment=environment, heard=heard, leave=leave)
+            told = GuardOrder(order=order, dsn=dsn or "", environment=environment, hidden=hidden)
+            return await run_guarded(told, heard=heard, leave=leave)
         if dsn is None:
             return await host.run_migration(order, heard=heard)
         return await _on_host(order, dsn, host, heard)
 
     async def _database_problems(self, database: str, postgres: SecretRef) -> list[str]:
         try:
-            async with _ledger(postgres.resolve(), database) as ledger:
+            async with _ledger(await asyncio.to_thread(postgres.resolve), database) as ledger:
                 unfit = await ledger.unfit()
         except LookupError as error:
             return [f"its DSN ({postgres.secret}) is not there: {error.args[0]}"]
@@ -83,18 +84,17 @@ class PostgresMigrator:
 
 
 async def _on_host(order: MigrationOrder, dsn: str, host: Provider, heard: Heard) -> MigrationResult:
-    from fraisier.providers.migrations.dsn import masked, masked_so_far, secrets_of  # noqa: PLC0415
+    from fraisier.providers.migrations.dsn import masked, secrets_of  # noqa: PLC0415
     from fraisier.providers.migrations.ledger import session_name  # noqa: PLC0415 (psycopg is an extra)
     from fraisier.providers.migrations.story import migrate  # noqa: PLC0415 (psycopg is an extra)
 
-    named = f"PGAPPNAME={session_name(order.step.service, order.database)}"
-    there = order.model_copy(update={"argv": ("env", named, *order.argv)})
-
     hidden = secrets_of(dsn)  # a host may know the DSN too, and its command may print it
+    named = f"PGAPPNAME={session_name(order.step.service, order.database)}"
+    there = order.model_copy(update={"argv": ("env", named, *order.argv), "hidden": hidden})
 
     async def run() -> str:
         try:
-            done = await host.run_migration(there, heard=lambda text: heard(masked_so_far(text, hidden)))
+            done = await host.run_migration(there, heard=lambda text: heard(masked(text, hidden)))
         except CommandFailed as error:
             raise type(error)(
                 masked(str(error), hidden),

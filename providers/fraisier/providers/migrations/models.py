@@ -88,6 +88,7 @@ class MigrationOrder(Model):
         release: what it is a migration of; a database has each phase of it once.
         argv: the argument list, names filled in.
         timeout_s: how long it may take, and how long it may wait for the lock, in seconds.
+        hidden: secrets that it may write and nobody may see; never stored.
     """
 
     step: Step
@@ -96,6 +97,7 @@ class MigrationOrder(Model):
     phase: Phase
     argv: tuple[str, ...]
     timeout_s: float
+    hidden: tuple[str, ...] = Field(default=(), repr=False, exclude=True)
 
 
 class MigrationResult(Model):

@@ -27,6 +27,8 @@ JOIN pg_settings ON pg_settings.name = wanted.name
 """
 """A record is on disk before it counts, and a holder of the lock whose machine has died is noticed."""
 
+BACKEND = "SELECT pg_backend_pid() AS pid"
+
 HOLDER = """
 SELECT pid, application_name, backend_start FROM pg_stat_activity JOIN pg_locks USING (pid)
 WHERE datname = current_database() AND locktype = 'advisory' AND classid = %s AND objid = %s AND granted

@@ -1,5 +1,6 @@
 """The story of a migration's command in PostgreSQL: lock, fence, look, run, record."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -35,7 +36,17 @@ async def migrate(order: MigrationOrder, ledger: Ledger, run: Run) -> MigrationR
     except CommandUnknown:
         raise
     except CommandFailed as error:
-        await ledger.conclude(order, "failed", error.tail)
+        await _for_certain(ledger.conclude(order, "failed", error.tail))
         raise
-    await ledger.conclude(order, "done", output)
+    await _for_certain(ledger.conclude(order, "done", output))
     return MigrationResult(changed=True, output=output)
+
+
+async def _for_certain(work: Coroutine[Any, Any, None]) -> None:
+    """Do it to its end, also when this is cancelled: what has ended must not run again for want of a record."""
+    doing = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        await asyncio.wait({doing})
+        raise

@@ -1,5 +1,7 @@
 """What the worker and the guard say to each other."""
 
+from pydantic import Field
+
 from fraisier.providers.migrations.models import MigrationOrder, MigrationResult
 from fraisier.providers.models import Model
 
@@ -9,11 +11,13 @@ class GuardOrder(Model):
 
     Attributes:
         dsn: of the database.
+        environment: more variables for the command.
         hidden: values that must not be shown.
     """
 
     order: MigrationOrder
     dsn: str
+    environment: dict[str, str] = Field(default_factory=dict)
     hidden: tuple[str, ...] = ()
 
 

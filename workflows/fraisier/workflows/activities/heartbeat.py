@@ -17,6 +17,10 @@ meets its result (https://github.com/python/cpython/issues/86296).
 """
 
 
+SAID_SHOWN = 1000
+"""How much of a command's output a heartbeat shows, in characters: its end."""
+
+
 @asynccontextmanager
 async def heartbeating(tell: Callable[[], str] | None = None) -> AsyncIterator[None]:
     """Heartbeat every two seconds while the block runs, and cancel it again when it goes on after a cancellation.

@@ -10,7 +10,8 @@ from fraisier.providers.base import Provider
 from fraisier.providers.errors import CommandFailed, ProviderError
 from fraisier.providers.local_command import Heard, run_here
 from fraisier.providers.models import HealthResult, Release, Step, StepResult, TargetState
-from fraisier.workflows.activities.heartbeat import heartbeating
+from fraisier.workflows.activities.heartbeat import SAID_SHOWN, heartbeating
+from fraisier.workflows.activities.patience import patiently
 from fraisier.workflows.activities.together import take_together
 from fraisier.workflows.failures import mapped_failures
 from fraisier.workflows.plans import RegionPlan, ReleasePlan, TargetPlan
@@ -30,11 +31,6 @@ from fraisier.workflows.steps import (
 )
 
 R = TypeVar("R")
-
-RETRY_EVERY_S = 2.0
-
-HEARTBEAT_SHOWN = 1000
-"""How much of a hook's output a heartbeat shows, in characters: its end."""
 
 PARALLEL_LOOKS = 32
 """How many targets of a region are looked at or pruned at once."""
@@ -114,7 +110,7 @@ class TargetActivities:
 
         def heard(text: str) -> None:
             nonlocal said
-            said = text[-HEARTBEAT_SHOWN:]
+            said = text[-SAID_SHOWN:]
 
         async with heartbeating(lambda: said):
             if asked.hook.on == "worker":
@@ -212,17 +208,12 @@ class TargetActivities:
         patience: float = UNREACHABLE_AFTER_S,
     ) -> R:
         """Do it at the target, and again while the error may pass and `patience`, in seconds, is not over."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + patience
-        while True:
-            try:
-                async with self._pool.use(region, target) as provider:
-                    return await act(provider)
-            except ProviderError as error:
-                if not error.retryable or loop.time() + RETRY_EVERY_S > deadline:
-                    raise
-                activity.logger.warning("%s: trying again: %s", target.name, error)
-            await asyncio.sleep(RETRY_EVERY_S)
+
+        async def once() -> R:
+            async with self._pool.use(region, target) as provider:
+                return await act(provider)
+
+        return await patiently(once, about=target.name, patience_s=patience)
 
     async def _release(self, plan: ReleasePlan, *, fetch: bool = True) -> Release:
         return Release(
