@@ -136,6 +136,33 @@ async def test_what_a_command_on_a_host_prints_of_the_dsn_is_hidden(
     await provider.disconnect()
 
 
+async def test_no_half_of_a_secret_is_shown_where_a_host_cuts(
+    ssh_bench: SshBench, database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """A host sends the last 4 KB of what came since its last look: they begin within the password here."""
+    provider, release = await staged(ssh_bench)
+    monkeypatch.setenv("ORDERS_DSN", database.dsn)
+    line = f"connecting to {database.dsn}\n"
+    begins = len(line) - line.index(PASSWORD) - len(PASSWORD) // 2
+    (tmp_path / "burst").write_text(line * 100 + "x" * ((4096 - begins) % len(line)))
+    migration = Migration.model_validate(
+        {
+            "database": "orders",
+            "postgres": {"secret": "env:ORDERS_DSN"},
+            "expand": ["x"],
+            "on": "host",
+            "region": "test",
+        }
+    )
+    heard: list[str] = []
+    what = order(release, "cat", f"{tmp_path}/burst")
+    result = await PostgresMigrator().run(what, migration, host=provider, heard=heard.append, leave=lambda: False)
+    assert "connecting to ***\n" in result.output
+    for text in (*heard, result.output):
+        assert database.name not in text
+    await provider.disconnect()
+
+
 async def test_a_migration_is_no_switch_of_the_service(ssh_bench: SshBench):
     provider, release = await connected(ssh_bench), ssh_bench.release("2.0.0")
     await Rollout(ssh_bench, generation=1).deploy(provider, release)
