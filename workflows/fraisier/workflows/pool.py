@@ -1,6 +1,8 @@
 """Connected providers, one a target and worker: the real `TargetPool`."""
 
 import asyncio
+import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,6 +10,11 @@ from typing import Any
 from fraisier.providers.base import Provider
 from fraisier.providers.errors import ProviderError
 from fraisier.workflows.plans import TargetPlan
+
+logger = logging.getLogger(__name__)
+
+KEPT = 500
+"""How many connections stay open that no step uses: a worker often may have 1,024 files open, and has more targets."""
 
 ProviderFactory = Callable[[str, dict[str, Any], str], Provider]
 """Makes a provider from its name, a target's options and the region."""
@@ -18,12 +25,15 @@ class ProviderPool:
 
     Args:
         make: makes a provider that is not connected yet.
+        kept: how many stay open that no step uses; beyond that the ones that were used longest ago are closed.
     """
 
-    def __init__(self, make: ProviderFactory) -> None:
+    def __init__(self, make: ProviderFactory, *, kept: int = KEPT) -> None:
         self._make = make
+        self._kept = kept
         self._open: dict[tuple[str, str], Provider] = {}
         self._opening: dict[tuple[str, str], asyncio.Lock] = {}
+        self._users: Counter[tuple[str, str]] = Counter()
 
     @asynccontextmanager
     async def use(self, region: str, target: TargetPlan) -> AsyncIterator[Provider]:
@@ -35,22 +45,45 @@ class ProviderPool:
             ProviderError: it cannot be connected.
         """
         key = (region, target.model_dump_json())
-        provider = await self._connected(key, region, target)
+        self._users[key] += 1
         try:
-            yield provider
-        except ProviderError as error:
-            if error.retryable:
+            provider = await self._connected(key, region, target)
+            try:
+                yield provider
+            except ProviderError as error:
+                if error.retryable:
+                    await self._discard(key, provider)
+                raise
+            except BaseException:
+                # Cancelled or broken in mid-step: whatever the connection still carries is nobody's any more.
                 await self._discard(key, provider)
-            raise
-        except BaseException:
-            # Cancelled or broken in mid-step: whatever the connection still carries is nobody's any more.
-            await self._discard(key, provider)
-            raise
+                raise
+        finally:
+            self._release(key)
+        await self._close_oldest()
 
     async def close(self) -> None:
         """Close every connection."""
         for key, provider in list(self._open.items()):
             await self._discard(key, provider)
+
+    def _release(self, key: tuple[str, str]) -> None:
+        """Note that a step no longer uses a connection, which is now the one that was used last."""
+        self._users[key] -= 1
+        if not self._users[key]:
+            del self._users[key]
+            self._opening.pop(key, None)
+            if key in self._open:
+                self._open[key] = self._open.pop(key)
+
+    async def _close_oldest(self) -> None:
+        while len(self._open) - len(self._users) > self._kept:
+            oldest = next(key for key in self._open if key not in self._users)
+            try:
+                await self._discard(oldest, self._open[oldest])
+            except Exception:
+                # The step that has just ended did its work, whatever becomes of another one's connection.
+                logger.exception("the connection of a target that nobody uses could not be closed")
 
     async def _connected(self, key: tuple[str, str], region: str, target: TargetPlan) -> Provider:
         async with self._opening.setdefault(key, asyncio.Lock()):
