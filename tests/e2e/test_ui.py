@@ -29,6 +29,7 @@ async def test_the_page_tells_what_runs_and_takes_a_rollback(
     for text in (
         f"{plan.service} 2.0.0",
         "Waiting for the soak after the last wave; rollback is armed",
+        "Regions: 3 succeeded.",
         "us-west-2",
         "health.check_passed: us-east-1 2 of 2",
     ):

@@ -74,6 +74,7 @@ async def test_a_thousand_regions_that_change_at_once_are_one_page(monkeypatch: 
     await asyncio.sleep(0)
     (page,) = pages
     rows = page.splitlines()
+    assert "Regions: 99 running (r0, r1, r2, r3, r4, …), 1 failed (r99), 900 waiting." in rows
     assert "| 1 (waiting) | r99 | ✘ failed | no route to host |" in rows
     assert "| 1 (waiting) | 50 more | ● running | |" in rows
     assert "| 10 (waiting) | 100 more | ○ waiting | |" in rows

@@ -8,6 +8,8 @@ from fraisier.workflows.status import GateStatus, MigrationStatus, RegionStatus,
 
 ROWS_SHOWN = 50
 
+NAMES_SHOWN = 5
+
 _COUNTED = ("waiting", "succeeded")
 """States of regions that are counted, not named, where there are many."""
 
@@ -43,7 +45,7 @@ def region_details(region: str, doing: str, reports: Sequence[TargetReport]) -> 
 def rollout_details(status: RolloutStatus) -> str:
     """The page of a rollout: phase, what it waits for, waves, gates."""
     head = f"**{status.service} {status.version}** (`{status.digest[:19]}`) — {status.phase.value.replace('_', ' ')}"
-    lines = [head + (", paused" if status.paused else "")]
+    lines = [head + (", paused" if status.paused else ""), _tally(status.waves)]
     if status.waiting_for:
         lines.append(f"Waiting for {status.waiting_for}.")
     if status.reason:
@@ -58,6 +60,21 @@ def rollout_details(status: RolloutStatus) -> str:
     if status.gates:
         lines.append("\n".join(["| gate | verdict | seen |", "|---|---|---|", *map(_gate, status.gates)]))
     return "\n\n".join(lines)
+
+
+def _tally(waves: Sequence[WaveStatus]) -> str:
+    """How many regions stand how, before all else: the UI shows no more than the top of a long page."""
+    found: dict[str, list[str]] = {}
+    for one in (region for wave in waves for region in wave.regions):
+        found.setdefault(one.state, []).append(one.name)
+    told = (_count(state, found[state]) for state in sorted(found, key=lambda state: state in _COUNTED))
+    return f"Regions: {', '.join(told)}."
+
+
+def _count(state: str, names: Sequence[str]) -> str:
+    count = f"{len(names)} {state.replace('_', ' ')}"
+    more = ", …" if len(names) > NAMES_SHOWN else ""
+    return count if state in _COUNTED else f"{count} ({', '.join(names[:NAMES_SHOWN])}{more})"
 
 
 def _wave(wave: WaveStatus) -> str:

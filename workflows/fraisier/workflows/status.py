@@ -105,7 +105,7 @@ def what_keeps(regions: Iterable[RegionStatus]) -> str:
     waits: dict[tuple[str, str], list[str]] = {}
     for one in regions:
         if one.waiting_for:
-            verb = "promoted" if one.state == RegionOutcome.CANARY.value else "let start"
+            verb = {RegionOutcome.CANARY.value: "promoted", "running": "let go on"}.get(one.state, "let start")
             waits.setdefault((verb, one.waiting_for), []).append(one.name)
     return "; ".join(f"{_listed(names)} to be {verb}: {why}" for (verb, why), names in waits.items())
 
