@@ -17,12 +17,13 @@ from collections import defaultdict
 from pathlib import Path
 
 from fraisier.orchestrator.launcher import find_server
-from tests.faults.ground import ROOT, Ground
+from tests.faults.ground import GROUNDS, ROOT, Ground
 from tests.faults.matrix import ROWS
 from tests.faults.rounds import Report, Rounds
 from tests.faults.rows import Row
 from tests.faults.soak import ROWS as SOAKED
 from tests.faults.soak import soak
+from tests.faults.sshds import find_sshd
 
 APART = "FAULTS_APART"
 LOOP = Path("/dev/loop-control")
@@ -73,25 +74,31 @@ async def _servers_found() -> None:
         await find_server(name)
 
 
-def _can_be_played(row: Row, *, apart: bool) -> bool:
-    has = (apart or not row.isolated) and (LOOP.exists() or not row.nats_disk)
-    return has and (not row.needs or any(Path("/usr/lib").glob(row.needs)))
+def _missing(row: Row, *, apart: bool) -> str:
+    """What a row needs and is not here; empty when it can be played."""
+    if row.isolated and not apart:
+        return "root, for a network and mounts of its own"
+    if row.nats_disk and not LOOP.exists():
+        return str(LOOP)
+    if row.on == "sshd" and find_sshd() is None:
+        return "sshd"
+    return "" if not row.needs or any(Path("/usr/lib").glob(row.needs)) else row.needs
 
 
 async def _play(asked: argparse.Namespace) -> list[Report]:
     rows = [ROWS[name] for name in asked.rows or (SOAKED if asked.soak else ROWS)]
     apart = APART in os.environ
-    for row in [row for row in rows if not _can_be_played(row, apart=apart)]:
-        print(f"{row.name} is left out: it needs {row.needs or 'root, for a network and mounts of its own'}")
+    for row in [row for row in rows if _missing(row, apart=apart)]:
+        print(f"{row.name} is left out: it needs {_missing(row, apart=apart)}")
         rows.remove(row)
     folder = Path(tempfile.mkdtemp(prefix="fraisier-faults-"))
     print(f"records of what goes wrong, and all logs: {folder}", flush=True)
     reports = []
-    for name, three in (("one", False), ("three", True)):
-        some = [row for row in rows if row.three is three]
+    for name in GROUNDS:
+        some = [row for row in rows if row.on == name]
         if some:
             disk = any(row.nats_disk for row in some)
-            async with Ground(folder / name, mounts=apart, nats_disk=disk, three=three) as ground:
+            async with Ground(folder / name, kind=name, mounts=apart, nats_disk=disk) as ground:
                 reports += await _on(ground, some, asked)
     if not asked.keep and not any(one.violations for one in reports):
         shutil.rmtree(folder)

@@ -22,22 +22,20 @@ RUNS_OUT_SOON = (
 )
 
 
-@row("nats-leader", three=True)
+@row("nats-leader", on="three")
 async def nats_leader(scene: Scene) -> None:
     """Of three servers the one that leads a stream is killed, and then the one that leads it next."""
     stream = scene.chance.choice(STREAMS)
     scene.ground.release()
     for _ in range(2):
-        info = await scene.ground.nats.jetstream.stream_info(stream)
-        assert info.cluster is not None
-        leader = str(info.cluster.leader)
+        leader = await _leader(scene, stream)
         _three(scene).kill([leader])
         scene.say(f"{leader}, which led {stream}, killed")
         await scene.down(1, 4)
         await _three(scene).revive()
 
 
-@row("nats-majority", three=True)
+@row("nats-majority", on="three")
 async def nats_majority(scene: Scene) -> None:
     """Two of three servers are killed: nothing can be stored until one of them is back."""
     lost = scene.chance.sample(NODES, 2)
@@ -48,7 +46,7 @@ async def nats_majority(scene: Scene) -> None:
     await _three(scene).revive()
 
 
-@row("stream-missing", three=True)
+@row("stream-missing", on="three")
 async def stream_missing(scene: Scene) -> None:
     """Somebody removes a stream: what would be told waits until an operator brings it back from its backup."""
     ground, stream = scene.ground, scene.chance.choice(EVENTS)
@@ -64,7 +62,7 @@ async def stream_missing(scene: Scene) -> None:
     shutil.rmtree(copy)
 
 
-@row("certificates-expired", three=True)
+@row("certificates-expired", on="three")
 async def certificates_expired(scene: Scene) -> None:
     """All certificates run out: who is connected stays so, and nobody is let in anew until they are renewed."""
     three = _three(scene)
@@ -78,6 +76,15 @@ async def certificates_expired(scene: Scene) -> None:
     await scene.down(3, 8)
     await _certify(three, str(NATS / "make_credentials.py"))
     await three.revive()
+
+
+async def _leader(scene: Scene, stream: str) -> str:
+    """Who leads it, as soon as somebody does."""
+    while True:
+        cluster = (await scene.ground.nats.jetstream.stream_info(stream)).cluster
+        if cluster is not None and cluster.leader:
+            return cluster.leader
+        await asyncio.sleep(0.2)
 
 
 def _three(scene: Scene) -> Three:

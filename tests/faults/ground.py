@@ -20,6 +20,7 @@ from fraisier.workflows.converter import DATA_CONVERTER
 from tests.faults import hosts
 from tests.faults.cluster import Three
 from tests.faults.disk import Disk
+from tests.faults.sshds import Sshds
 
 ROOT = Path(__file__).parents[2]
 READY_S = 120.0
@@ -28,6 +29,7 @@ SMALL = "w1"
 """The host with a disk of its own, where we may mount one."""
 DISK = "100m"
 NAMES = tuple(name for names in REGIONS.values() for name in names)
+GROUNDS = ("one", "three", "sshd")
 STREAM_BYTES = 128 << 20
 FIRST_GROUP = 61000
 """The first worker's group; each has one of its own where we are apart, by which its packets can be told."""
@@ -100,7 +102,7 @@ class Child:
 
     def thaw(self) -> None:
         assert self.process is not None
-        os.kill(self.process.pid, signal.SIGCONT)
+        self.process.send_signal(signal.SIGCONT)
 
     def _said(self) -> int:
         return self.log.read_text().count(self._word) if self.log.exists() else 0
@@ -120,18 +122,19 @@ class Ground:
         folder: empty.
         mounts: whether one host gets a disk of its own; we have to be apart for that.
         nats_disk: whether NATS gets one too.
-        three: whether NATS is the production cluster.
+        kind: one of `GROUNDS`, see `tests.faults.rows.Row.on`.
     """
 
-    def __init__(self, folder: Path, *, mounts: bool, nats_disk: bool = False, three: bool = False) -> None:
+    def __init__(self, folder: Path, *, kind: str, mounts: bool, nats_disk: bool = False) -> None:
         self.folder = folder
         self.stack = LocalStack(folder / "servers")
-        self.three = Three(folder / "three") if three else None
+        self.three = Three(folder / "three") if kind == "three" else None
         self._nats_disk = Disk(folder / "nats.disk", self.stack.folder / "jetstream") if nats_disk else None
         self._mounts = mounts
         self.hosts_folder = folder / "hosts"
         self.hosts_folder.mkdir(parents=True)
         hosts.prepare(self.hosts_folder, [*NAMES])
+        self.sshds = Sshds(self.hosts_folder, [*NAMES]) if kind == "sshd" else None
         self.hosts = Child(
             "hosts",
             [sys.executable, "-m", "tests.faults.hosts", str(self.hosts_folder), *NAMES],
@@ -152,7 +155,7 @@ class Ground:
             await self.servers_up()
             if self.three is not None:
                 await self.three.install()
-            await self.hosts.start()
+            await (self.sshds or self.hosts).start()
             self.worker = self.another_worker()
             await self.worker.start()
             env = self.env()
@@ -175,14 +178,19 @@ class Ground:
 
     def env(self) -> dict[str, str]:
         """What connects a program to the servers."""
-        own = self.three.env() if self.three is not None else {"NATS_STREAM_MAX_SIZE": str(STREAM_BYTES)}
-        return {**self.stack.env(), **own}
+        one = {"NATS_STREAM_MAX_SIZE": str(STREAM_BYTES), "NATS_STREAM_REPLICAS": "1"}
+        return {**self.stack.env(), **(one if self.three is None else self.three.env())}
 
     @property
     def nats_disk(self) -> Disk:
         """NATS's own disk, for rows that asked for it."""
         assert self._nats_disk is not None
         return self._nats_disk
+
+    @property
+    def username(self) -> str:
+        """Who logs in at the hosts."""
+        return self.sshds.username if self.sshds is not None else "deploy"
 
     def nats_client(self) -> NatsClient:
         """A client that may do everything, not connected yet."""
@@ -254,7 +262,7 @@ class Ground:
 
     async def _mount(self) -> None:
         home = self.hosts_folder / SMALL / "home"
-        home.mkdir()
+        home.mkdir(exist_ok=True)
         command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(home)]
         assert await (await asyncio.create_subprocess_exec(*command)).wait() == 0, command
 
@@ -264,6 +272,8 @@ class Ground:
             if child.process is not None:
                 child.thaw()
                 await child.kill()
+        if self.sshds is not None:
+            await self.sshds.kill()
         await self.stack.down()
         if self.three is not None:
             self.three.kill()

@@ -3,6 +3,7 @@
 import asyncio
 
 from tests.faults.rows import Scene, row
+from tests.faults.sshds import Sshds
 
 
 @row("hosts-cut")
@@ -58,3 +59,34 @@ async def key_revoked(scene: Scene) -> None:
     await scene.down(4, 8)
     await scene.ground.hosts.tell("disappear w1")
     await scene.ground.hosts.tell("start w1")
+
+
+@row("sshd-kill", on="sshd")
+async def sshd_kill(scene: Scene) -> None:
+    """The hosts' sshd, OpenSSH's own, is killed with every login, once or again and again."""
+    sshds = _sshds(scene)
+    scene.ground.release()
+    for _ in range(scene.chance.choice((1, 3))):
+        await sshds.kill()
+        scene.say("sshd killed, with all logins")
+        await scene.down(0, 2, 5)
+        await sshds.start()
+        await scene.down(0, 1)
+
+
+@row("sshd-locked", on="sshd", may_end=("failed",))
+async def sshd_locked(scene: Scene) -> None:
+    """The last host's sshd, OpenSSH's own, lets our key in no more, and ends the logins that it had; later it does."""
+    sshds = _sshds(scene)
+    sshds.lock("w1")
+    await sshds.kill()
+    await sshds.start()
+    scene.say("w1 lets nobody in")
+    scene.ground.release()
+    await scene.down(4, 8)
+    sshds.unlock()
+
+
+def _sshds(scene: Scene) -> Sshds:
+    assert scene.ground.sshds is not None
+    return scene.ground.sshds

@@ -74,7 +74,7 @@ async def three(scene: Scene) -> None:
     known = [
         one
         for one in ROWS.values()
-        if not (one.isolated or one.three or one.needs or one.kinds or one.name in ("none", "three"))
+        if not (one.isolated or one.on != "one" or one.needs or one.kinds or one.name in ("none", "three"))
     ]
     for one in scene.chance.sample(known, 3):
         scene.say(f"{one.name}:")

@@ -53,7 +53,7 @@ class Row:
         may_end: how a rollout may end beside what its story says.
         instead: whether one that it meets on its way forward must end so, and not as its story says.
         isolated: whether it needs a network and mounts of its own.
-        three: whether NATS is the production cluster.
+        on: which ground: ``one``, ``three`` where NATS is the production cluster, ``sshd`` with OpenSSH's own servers.
         nats_disk: whether NATS needs a disk of its own.
         needs: a file below /usr/lib without which it cannot be played.
         kinds: the stories it is for, when not all.
@@ -64,7 +64,7 @@ class Row:
     may_end: tuple[str, ...] = ()
     instead: bool = False
     isolated: bool = False
-    three: bool = False
+    on: str = "one"
     nats_disk: bool = False
     needs: str = ""
     kinds: tuple[str, ...] = ()
@@ -84,7 +84,7 @@ def row(
     may_end: tuple[str, ...] = (),
     instead: bool = False,
     isolated: bool = False,
-    three: bool = False,
+    on: str = "one",
     nats_disk: bool = False,
     needs: str = "",
     kinds: tuple[str, ...] = (),
@@ -92,7 +92,7 @@ def row(
     """Enter a fault into the matrix."""
 
     def enter(act: Act) -> Act:
-        ROWS[name] = Row(name, act, may_end, instead, isolated, three, nats_disk, needs, kinds)
+        ROWS[name] = Row(name, act, may_end, instead, isolated, on, nats_disk, needs, kinds)
         return act
 
     return enter

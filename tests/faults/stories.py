@@ -183,7 +183,7 @@ class Story:
         ]
         return {
             "provider": "bare_metal",
-            "username": "deploy",
+            "username": ground.username,
             "key_path": str(ground.hosts_folder / "client_key"),
             "known_hosts": str(ground.hosts_folder / "known_hosts"),
             "connect_timeout": "5s",
