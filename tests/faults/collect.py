@@ -39,6 +39,7 @@ async def collect(
         row=row.name,
         seed=seed,
         faults=scene.told,
+        began=scene.began,
         rollouts=rollouts,
         effects=[one for name, service in where for one in _effects(ground, name, service)],
         starts=[one for name, service in where for one in _starts(ground, name, service)],

@@ -21,7 +21,8 @@ def draw(table: Path, into: Path) -> None:
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
     for name, (unit, ends) in PLOTS.items():
-        chart = pygal.XY(title=f"{name} {unit}".strip(), x_title="minutes", show_dots=False)
+        chart = pygal.XY(title=f"{name} {unit}".strip(), x_title="minutes", show_dots=False, js=())
+        chart.config.truncate_legend, chart.config.include_x_axis = -1, True
         for column in (column for column in rows[0] if column.endswith(ends)):
             chart.add(column, [(float(row["seconds"]) / 60, float(row[column])) for row in rows if row[column]])
         chart.render_to_file(str(into / f"{name}.svg"))

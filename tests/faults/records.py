@@ -179,6 +179,7 @@ class Round(Record):
         row: which fault.
         seed: what chose its places.
         faults: what was done, in order.
+        began: when its rollouts were started, in seconds; what services did before was checked before.
         crashed: whether hosts died with what ran there, so that a start may have been cut off and done again.
         secrets_in: places where a secret's value was found.
         searched: places that were searched for it.
@@ -187,6 +188,7 @@ class Round(Record):
     row: str
     seed: int
     faults: list[str]
+    began: float
     crashed: bool = False
     rollouts: list[Rollout]
     effects: list[Effect]

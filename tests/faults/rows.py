@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ class Scene:
         told: what it did, for the record.
         attempts: what it tried, and must be refused.
         crashed: whether a host died in mid-step, so that a service may have been started once more.
+        began: when its rollouts were started.
     """
 
     ground: Ground
@@ -31,6 +33,7 @@ class Scene:
     told: list[str] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     crashed: bool = False
+    began: float = field(default_factory=time.time)
 
     def say(self, text: str) -> None:
         self.told.append(text)

@@ -202,6 +202,12 @@ def a_history_is_endless(seen: Round) -> None:
     history["events"] *= 100
 
 
+def test_a_start_that_a_crash_cut_off_in_an_earlier_round_is_none_of_this_one():
+    seen = copy.deepcopy(GOOD)
+    seen.starts.insert(0, seen.starts[0])
+    assert violations(seen, ask=["I3"]) == []
+
+
 def test_a_good_round_passes_every_check():
     assert violations(GOOD) == []
     assert {one.story for one in GOOD.rollouts} >= {"good", "back"}

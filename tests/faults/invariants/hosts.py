@@ -14,8 +14,9 @@ def each_step_takes_effect_once(seen: Round) -> Iterator[str]:
         steps = [(one.step, one.what, one.release) for one in effects]
         for step in {step for step in steps if steps.count(step) > 1 and step[1] != "prune"}:
             yield f"{host} {service}: {step} took effect {steps.count(step)} times"
-        switches = sum(one.what in ("activate", "rollback") for one in effects)
-        starts = sum((one.host, one.service) == (host, service) for one in seen.starts)
+        own = tuple(f"{rollout.rollout_id}." for rollout in seen.rollouts)
+        switches = sum(one.what in ("activate", "rollback") and one.step.startswith(own) for one in effects)
+        starts = sum((one.host, one.service) == (host, service) and one.at >= seen.began for one in seen.starts)
         if starts > switches and not seen.crashed:
             yield f"{host} {service}: started {starts} times by {switches} switches"
 
