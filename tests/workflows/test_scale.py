@@ -6,8 +6,9 @@ from datetime import datetime, timezone
 import pytest
 from temporalio.client import Client
 
-from fraisier.workflows.contracts import RolloutInput, RolloutPhase
+from fraisier.workflows.contracts import RolloutInput, RolloutPhase, TargetOutcome, TargetReport
 from fraisier.workflows.converter import DATA_CONVERTER
+from fraisier.workflows.details import region_details
 from fraisier.workflows.plans import TargetPlan
 from fraisier.workflows.rollout_desk import RolloutDesk
 from fraisier.workflows.status import RegionStatus, what_keeps
@@ -93,3 +94,11 @@ def test_regions_that_wait_for_the_same_are_told_of_together():
     )
     assert what_keeps([*frozen, canary, RegionStatus(name="b")]) == told
     assert what_keeps([RegionStatus(name="b")]) == ""
+
+
+def test_of_many_targets_those_that_failed_are_shown_first():
+    reports = [TargetReport(target=f"t{number}", outcome=TargetOutcome.SUCCEEDED) for number in range(1000)]
+    reports[700] = TargetReport(target="t700", outcome=TargetOutcome.FAILED, error="no route to host")
+    rows = region_details("eu", "batch 4", reports).splitlines()
+    assert rows[4] == "| t700 | ✘ failed | no route to host |"
+    assert rows[-1] == "… and 950 more"

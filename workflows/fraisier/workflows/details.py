@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from fraisier.workflows.contracts import TargetReport
-from fraisier.workflows.status import GateStatus, MigrationStatus, RegionStatus, RolloutStatus, WaveStatus
+from fraisier.workflows.status import RUNNING, GateStatus, MigrationStatus, RegionStatus, RolloutStatus, WaveStatus
 
 ROWS_SHOWN = 50
 
@@ -34,10 +34,9 @@ _MARKS = {
 
 
 def region_details(region: str, doing: str, reports: Sequence[TargetReport]) -> str:
-    """The page of a region workflow: what it does now, and a table of its targets."""
-    rows = "\n".join(
-        f"| {_cell(one.target)} | {_state(one.outcome.value)} | {_cell(one.error)} |" for one in reports[:ROWS_SHOWN]
-    )
+    """The page of a region workflow: what it does now, and a table of its targets; of many, what failed first."""
+    shown = reports if len(reports) <= ROWS_SHOWN else sorted(reports, key=lambda one: not one.error)[:ROWS_SHOWN]
+    rows = "\n".join(f"| {_cell(one.target)} | {_state(one.outcome.value)} | {_cell(one.error)} |" for one in shown)
     more = f"\n\n… and {len(reports) - ROWS_SHOWN} more" if len(reports) > ROWS_SHOWN else ""
     return f"**{region}**: {doing}\n\n| target | state | error |\n|---|---|---|\n{rows}{more}"
 
@@ -90,7 +89,7 @@ def _region(wave: WaveStatus, one: RegionStatus) -> str:
 def _crowd(wave: WaveStatus) -> str:
     """A wave among many regions: those that failed, are kept by something, or run by name, the others by number."""
     telling = (one for one in wave.regions if one.state not in _COUNTED or one.waiting_for or one.error)
-    named = sorted(telling, key=lambda one: one.state == "running")[:ROWS_SHOWN]
+    named = sorted(telling, key=lambda one: one.state == RUNNING)[:ROWS_SHOWN]
     shown = {one.name for one in named}
     counted = Counter(one.state for one in wave.regions if one.name not in shown)
     rows = [f"| {wave.number} ({wave.state}) | {count} more | {_state(state)} | |" for state, count in counted.items()]

@@ -22,6 +22,7 @@ from fraisier.workflows.gate_steps import GateReport
 from fraisier.workflows.plans import Plan, WavePlan
 from fraisier.workflows.status import (
     NAMED,
+    RUNNING,
     GateStatus,
     MigrationStatus,
     RegionStatus,
@@ -32,9 +33,6 @@ from fraisier.workflows.status import (
 from fraisier.workflows.steps import PreflightReport
 from fraisier.workflows.undoing import undo_of
 from fraisier.workflows.verbs import VerbRequest
-
-RUNNING = "running"
-"""The state of a region that is rolled out just now."""
 
 _NOT_FORWARD = (RolloutPhase.ROLLING_BACK, RolloutPhase.FAILED, RolloutPhase.CANCELLED)
 

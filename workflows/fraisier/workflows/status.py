@@ -8,6 +8,9 @@ from pydantic import Field
 from fraisier.providers.models import Model
 from fraisier.workflows.contracts import RegionOutcome, RolloutPhase
 
+RUNNING = "running"
+"""The state of a region that is rolled out just now."""
+
 NAMED = 20
 """How many regions a sentence names."""
 
@@ -105,7 +108,7 @@ def what_keeps(regions: Iterable[RegionStatus]) -> str:
     waits: dict[tuple[str, str], list[str]] = {}
     for one in regions:
         if one.waiting_for:
-            verb = {RegionOutcome.CANARY.value: "promoted", "running": "let go on"}.get(one.state, "let start")
+            verb = {RegionOutcome.CANARY.value: "promoted", RUNNING: "let go on"}.get(one.state, "let start")
             waits.setdefault((verb, one.waiting_for), []).append(one.name)
     return "; ".join(f"{_listed(names)} to be {verb}: {why}" for (verb, why), names in waits.items())
 
