@@ -26,11 +26,14 @@ class Stdin:
         opening: the beginning.
         payload: a file that goes on from there, sent once the command has printed `cue`.
         cue: the line that asks for the payload.
+        held: it stays open while the command runs, which ends when it is closed.
     """
 
     opening: bytes = b""
     payload: Path | None = None
     cue: bytes = b""
+    held: bool = False
 
 
 NOTHING = Stdin()
+HELD = Stdin(held=True)

@@ -1,15 +1,17 @@
 """One SSH connection to one host: opened strictly, and never taken for success when it is lost."""
 
 import asyncio
+import math
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import asyncssh
 import httpcore
 
 from fraisier.providers.bare_metal.commands import NOTHING, Completed, Stdin
+from fraisier.providers.bare_metal.limits import GRACE_S, limited
 from fraisier.providers.bare_metal.login import KEEPALIVE_S, enter, said
 from fraisier.providers.errors import CommandUnknown, ConnectFailed
 from fraisier.providers.local_command import Heard
@@ -21,6 +23,8 @@ OUTPUT_LIMIT = 1024 * 1024
 """How much of a command's output is kept, in bytes: its beginning on stdout."""
 TAIL_LIMIT = 4096
 """How much of its error output is kept, in bytes: its end."""
+END_S = 15.0
+"""How long a host may take to end a command that ends with its stdin, in seconds."""
 
 
 class HostConnection:
@@ -104,8 +108,22 @@ class HostConnection:
             raise self._unknown(name, f"did not end within {timeout_s:.0f} s") from error
         except (asyncssh.Error, OSError) as error:
             raise self._unknown(name, f"lost its connection: {said(error)}") from error
+        except asyncio.CancelledError:
+            if stdin.held:
+                await _let_end(process)
+            raise
         finally:
             process.close()
+
+    async def run_limited(self, argv: Sequence[str], *, seconds: float) -> Completed:
+        """Run a command that the host ends when its time is over, with all that it has started; raises as `run`.
+
+        Args:
+            argv: the argument list.
+            seconds: how long it may take; the status of one that did not end by itself is `LATE`.
+        """
+        patience = math.ceil(seconds) + 2 * GRACE_S + KEEPALIVE_S
+        return await self.run(shlex.join(limited(argv, seconds)), name=argv[0], timeout_s=patience)
 
     async def _follow(
         self,
@@ -126,7 +144,8 @@ class HostConnection:
                 await cued.wait()
                 if stdin.cue in output.splitlines():
                     await _send(process, stdin.payload)
-            process.stdin.write_eof()
+            if not stdin.held:
+                process.stdin.write_eof()
             await reading
             await process.wait_closed()
         finally:
@@ -174,9 +193,12 @@ class HostConnection:
         )
 
 
-def quoted(command: Sequence[str]) -> str:
-    """An argument list as the one string that SSH takes."""
-    return shlex.join(command)
+async def _let_end(process: asyncssh.SSHClientProcess[bytes]) -> None:
+    """Close a command's stdin, and wait until it has ended for that."""
+    if not process.stdin.is_closing():
+        process.stdin.write_eof()
+    with suppress(asyncio.TimeoutError, TimeoutError):
+        await asyncio.wait_for(process.wait_closed(), END_S)
 
 
 async def _send(process: asyncssh.SSHClientProcess[bytes], payload: Path) -> None:

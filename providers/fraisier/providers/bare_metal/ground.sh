@@ -19,7 +19,7 @@ LC_ALL=C
 export LC_ALL
 
 unit='' scope=system sudo=no units='' start='' stop='' hook='' phase='' mark='' release='' box=''
-environment='' shared_folders='' shared_files=''
+environment='' shared_folders='' shared_files='' tied=no watching='' now='' grace=5
 verb=$1
 shift
 for pair; do
@@ -47,6 +47,7 @@ for pair; do
     hook=*) hook=$value ;;
     phase=*) phase=$value ;;
     mark=*) mark=$value ;;
+    tied=*) tied=$value ;;
     lock_wait=*) lock_wait=$value ;;
     time_limit=*) time_limit=$value ;;
   esac
@@ -70,31 +71,6 @@ farewell() {
   say "ended $status"
 }
 trap farewell EXIT
-
-has() { command -v "$1" >/dev/null 2>&1; }
-
-# --- outliving the login ---------------------------------------------------------------------------------------------
-
-: "${LOGNAME:=$(id -un)}"
-
-lingers() { [ -e "/var/lib/systemd/linger/$LOGNAME" ]; }
-
-# Into a scope of the user's own manager: a login's scope may be ended with its connection. Only where the manager
-# stays when nobody is logged in; else it would end the step sooner than the login does.
-detach() {
-  if lingers && has busctl; then
-    runtime_folder
-    busctl --user call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager \
-      StartTransientUnit 'ssa(sv)a(sa(sv))' "fraisier-$$.scope" fail 2 \
-      PIDs au 1 "$$" CollectMode s inactive-or-failed 0 >/dev/null 2>&1 || :
-  fi
-}
-
-# Where the user's own manager answers.
-runtime_folder() {
-  [ -n "${XDG_RUNTIME_DIR:-}" ] || XDG_RUNTIME_DIR=/run/user/$(id -u)
-  export XDG_RUNTIME_DIR
-}
 
 # --- files that survive a power cut -------------------------------------------------------------------------------
 # Every process costs about a millisecond, a hundred times over where a hundred hosts share a machine: the shell reads
@@ -216,9 +192,12 @@ record() {
   say "done $*"
 }
 
-# note WHAT NAME: one line an effect, not flushed yet.
+# note WHAT NAME: one line an effect, not flushed yet. What a power cut left of a line is not the begin of this one.
 note() {
-  now=${now:-$(date +%s)}
+  if [ -z "$now" ]; then
+    now=$(date +%s)
+    [ ! -s "$state/effects" ] || [ "$(($(tail -c 1 "$state/effects" | wc -l)))" -eq 1 ] || echo >>"$state/effects"
+  fi
   printf '%s %s.%s.%s %s %s %s\n' "$now" "$generation" "$ordinal" "$attempt" "$step" "$1" "$2" >>"$state/effects"
 }
 

@@ -1,4 +1,4 @@
-# The fourth part of the script that ground.sh begins: what is looked at and never changed.
+# The fifth part of the script that ground.sh begins: what is looked at and never changed.
 
 do_inspect() {
   find_running
@@ -58,16 +58,17 @@ touched() {
 
 do_preflight() {
   say "clock $(date +%s)"
-  for tool in awk chmod cut dirname find grep ln mkdir mv readlink rm tail tar gzip; do
-    has "$tool" || say "problem $tool is not installed"
+  for tool in awk chmod cut dirname find grep ln mkdir mv readlink rm tail tar gzip wc; do
+    has "$tool" || say "problem $tool is not installed: install it"
   done
-  has sha256sum || has shasum || has openssl || say 'problem none of sha256sum, shasum and openssl is installed'
-  has flock || has perl || has python3 || say 'problem none of flock, perl and python3 is installed, to take the lock'
+  has sha256sum || has shasum || has openssl || say 'problem none of sha256sum, shasum and openssl is installed: install one'
+  has flock || has perl || has python3 || say 'problem none of flock, perl and python3 is installed, to take the lock: install one'
+  has perl || has timeout || say 'problem neither perl nor timeout is installed, to end what hangs: install one'
   there=$root
   while [ ! -d "$there" ]; do there=${there%/*} there=${there:-/}; done
   [ -w "$there" ] || say "problem $LOGNAME may not write to $there: create $root and give it to $LOGNAME"
   free=$(df -Pk "$there" | awk 'NR == 2 { print $4 }')
-  [ "$free" -ge "$need_kb" ] || say "problem only $free KB are free in $there, and $need_kb KB are needed"
+  [ "$free" -ge "$need_kb" ] || say "problem only $free KB are free in $there, and $need_kb KB are needed: make room, or give a root elsewhere"
   printf '%s\n' "$shared_files" | while IFS= read -r path; do
     [ -z "$path" ] || [ -f "$root/shared/$path" ] || say "problem the shared file $root/shared/$path is not there: put it there"
   done
@@ -79,7 +80,7 @@ do_preflight() {
 }
 
 preflight_unit() {
-  has systemctl || { say 'problem there is no systemctl here, but service_unit was given'; return; }
+  has systemctl || { say 'problem there is no systemctl here, but service_unit was given: give start_command and stop_command'; return; }
   if [ "$scope" = user ]; then
     lingers || say "problem user units end with the last login of $LOGNAME: loginctl enable-linger $LOGNAME"
   fi
@@ -87,7 +88,7 @@ preflight_unit() {
   # One that comes with the release need not be there yet.
   case $loaded:$units in
     LoadState=loaded:* | LoadState=not-found:?*) ;;
-    *) say "problem the unit $unit is not there: $loaded" ;;
+    *) say "problem the unit $unit is not there ($loaded): install it, or let the release bring it by units" ;;
   esac
   [ "$sudo" = yes ] || return 0
   for word in restart stop reset-failed; do may_systemctl "$word" "$unit"; done

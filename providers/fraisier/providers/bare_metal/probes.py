@@ -5,7 +5,8 @@ from collections.abc import Callable
 import httpcore
 
 from fraisier.providers.bare_metal.channel import HostNetwork
-from fraisier.providers.bare_metal.connection import HostConnection, quoted
+from fraisier.providers.bare_metal.connection import HostConnection
+from fraisier.providers.bare_metal.limits import LATE
 from fraisier.providers.errors import CommandUnknown, ConnectFailed
 from fraisier.providers.health import Probe, Sighting
 from fraisier.providers.http_probe import ask
@@ -45,9 +46,13 @@ def probe_of(
 
     async def command() -> Sighting:
         argv = check.command or ()
-        done = await connection.run(quoted(argv), name=argv[0], timeout_s=check.timeout.total_seconds())
+        done = await connection.run_limited(argv, seconds=check.timeout.total_seconds())
         tail = f": {(done.tail or done.output).strip()[-TAIL_SHOWN:]}" if done.exit_status else ""
-        return Sighting(passed=done.exit_status == 0, detail=f"{argv[0]} ended with {done.exit_status}{tail}")
+        return Sighting(
+            passed=done.exit_status == 0,
+            answered=done.exit_status != LATE,
+            detail=f"{argv[0]} ended with {done.exit_status}{tail}",
+        )
 
     async def docker() -> Sighting:
         return Sighting(
@@ -68,9 +73,10 @@ def _unit(connection: HostConnection, check: HealthCheck, systemctl: Callable[..
 
     async def look() -> Sighting:
         nonlocal restarts
-        done = await connection.run(quoted(argv), name="systemctl", timeout_s=check.timeout.total_seconds())
+        done = await connection.run_limited(argv, seconds=check.timeout.total_seconds())
         if done.exit_status != 0:
-            return Sighting(passed=False, detail=f"systemctl ended with {done.exit_status}: {done.tail[-TAIL_SHOWN:]}")
+            told = f"systemctl ended with {done.exit_status}: {done.tail[-TAIL_SHOWN:]}"
+            return Sighting(passed=False, answered=done.exit_status != LATE, detail=told)
         found = dict(line.split("=", 1) for line in done.output.splitlines() if "=" in line)
         before, restarts = restarts or found.get("NRestarts", ""), found.get("NRestarts", "")
         state, sub = found.get("ActiveState", "unknown"), found.get("SubState", "unknown")

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from fraisier.providers.bare_metal import script
 from fraisier.providers.bare_metal.artifact import check_artifact
-from fraisier.providers.bare_metal.commands import NOTHING, Completed, Stdin
+from fraisier.providers.bare_metal.commands import HELD, NOTHING, Completed, Stdin
 from fraisier.providers.bare_metal.options import BareMetalOptions
 from fraisier.providers.errors import (
     ArtifactRejected,
@@ -163,6 +163,7 @@ class BareMetalProvider(LifecycleProvider):
         done = await self._run(
             "hook",
             script.migration(self._options, order),
+            stdin=HELD if order.tied else NOTHING,
             timeout_s=2 * order.timeout_s + patience,  # as long again for another one's end
             heard=heard,
             hidden=order.hidden,
@@ -244,7 +245,7 @@ class BareMetalProvider(LifecycleProvider):
     async def _last_lines(self, service: str) -> str:
         argv = script.last_lines(self._options, service, LOG_LINES)
         try:
-            done = await self._connection.run(shlex.join(argv), name=argv[0], timeout_s=LOG_TIMEOUT_S)
+            done = await self._connection.run_limited(argv, seconds=LOG_TIMEOUT_S)
         except (ConnectFailed, CommandUnknown):
             return ""  # the verdict stands without them, and must not be lost for their sake
         return done.output.strip()[-4096:] if done.exit_status == 0 else ""

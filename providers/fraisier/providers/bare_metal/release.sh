@@ -1,4 +1,4 @@
-# The second part of the script that ground.sh begins: what arrives, and what a release is made of.
+# The third part of the script that ground.sh begins: what arrives, and what a release is made of.
 
 # digest_of FILE, into `arrived`
 digest_of() {

@@ -7,12 +7,13 @@ from datetime import datetime, timezone
 from importlib.resources import files
 from urllib.parse import quote, unquote
 
+from fraisier.providers.bare_metal.limits import LIMIT
 from fraisier.providers.bare_metal.options import BareMetalOptions
 from fraisier.providers.migrations.models import MigrationOrder
 from fraisier.providers.models import FencingToken, ReleaseRef, Step, TargetState
 
-PARTS = ("ground.sh", "release.sh", "service.sh", "look.sh", "step.sh")
-SCRIPT = "\n".join((files(__package__) / part).read_text() for part in PARTS)
+PARTS = ("ground.sh", "login.sh", "release.sh", "service.sh", "look.sh", "step.sh")
+SCRIPT = "\n".join((LIMIT, *((files(__package__) / part).read_text() for part in PARTS)))
 
 LOCK_SHARE = 0.2
 """How much of its time a step may wait for the lock. Its holder lives, since the kernel frees a dead one's lock."""
@@ -99,6 +100,7 @@ def migration(options: BareMetalOptions, order: MigrationOrder) -> list[str]:
         f"lock_wait={seconds}",
         f"phase={order.phase}",
         f"mark={order.database}.{release_name(order.release)}",
+        f"tied={'yes' if order.tied else 'no'}",
     ]
 
 

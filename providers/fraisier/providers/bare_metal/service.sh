@@ -1,17 +1,7 @@
-# The third part of the script that ground.sh begins: the service, its units, and the switch from release to release.
+# The fourth part of the script that ground.sh begins: the service, its units, and the switch from release to release.
 
-# In a subshell, which becomes the command: a hung one must not hold the lock for ever. perl first, since timeout puts
-# the service into a process group.
-limited() {
-  if has perl; then exec perl -e 'alarm shift; exec @ARGV or die "$ARGV[0]: $!\n"' "$time_limit" "$@"
-  elif has timeout; then exec timeout "$time_limit" "$@"
-  else exec "$@"
-  fi
-}
-
-# The descriptor of the lock is closed for whatever may live on.
 privileged() {
-  if [ "$sudo" = yes ]; then (limited sudo -n "$@") 9>&-; else (limited "$@") 9>&-; fi
+  if [ "$sudo" = yes ]; then (limited sudo -n "$@"); else (limited "$@"); fi
 }
 
 ask_systemd() {
@@ -144,7 +134,7 @@ command_() {
   [ -n "$1" ] || return 0
   # shellcheck disable=SC2016 # the inner shell's own words
   (cd "$root" && limited sh -c 'if [ -f "$1" ]; then set -a; . "$1"; set +a; fi; eval "$2"' \
-    sh "$root/releases/$2/fraisier.env" "$1") >>"$state/service.log" 2>&1 </dev/null 9>&- && return 0
+    sh "$root/releases/$2/fraisier.env" "$1") >>"$state/service.log" 2>&1 </dev/null && return 0
   status=$?
   tail -n 20 "$state/service.log" >&2
   return "$status"

@@ -134,8 +134,9 @@ do_hook() {
   unlock
   log=$state/hook.log shown=0
   : >"$log"
-  (cd "$root/${release:+releases/$release}" && limited sh -c "$hook") >>"$log" 2>&1 </dev/null 8>&- &
+  (cd "$root/${release:+releases/$release}" && limited sh -c "$hook") >>"$log" 2>&1 </dev/null &
   running=$!
+  if [ "$tied" = yes ]; then end_with_sender; fi
   while kill -0 "$running" 2>/dev/null; do
     sleep 0.2 2>/dev/null || sleep 1
     show_hook
@@ -143,12 +144,20 @@ do_hook() {
   status=0
   wait "$running" || status=$?
   show_hook
+  [ -z "$watching" ] || kill "$watching" 2>/dev/null || :
   [ "$status" -eq 0 ] || exit "$status"
   # It has ended: whoever holds the lock, that must be on record, or a retry would run it again.
   lock_wait=$time_limit
   lock
   [ -z "$mark" ] || note_migration
   record 1 ended
+}
+
+# A command that runs under a lock of whoever sent it must not outlive that: stdin is open as long as the sender is there.
+end_with_sender() {
+  exec 7<&0
+  { read -r line <&7 || kill "$running"; } >/dev/null 2>&1 8>&- &
+  watching=$!
 }
 
 # A migration runs once for its database and release, whichever rollout asks: its mark outlives the rollout's steps.

@@ -28,10 +28,13 @@ LOCK_KEY = (0x46726169, 0x73696572)
 LOOK_EVERY_S = 0.5
 WATCH_EVERY_S = 1.0
 
+SESSIONS = "fraisier migration "
+"""How the names of all commands' sessions begin, whichever service's: one of them is enough to wait for."""
+
 
 def session_name(service: str, database: str) -> str:
     """What the sessions of a database's migrations are called (``PGAPPNAME``), so that orphans of one are found."""
-    return "fraisier migration " + hashlib.sha256(f"{service}/{database}".encode()).hexdigest()[:16]
+    return SESSIONS + hashlib.sha256(f"{service}/{database}".encode()).hexdigest()[:16]
 
 
 class Ledger:
@@ -68,12 +71,12 @@ class Ledger:
             TargetBusy: it was not to be had in time; says who holds it.
         """
         deadline = asyncio.get_running_loop().time() + order.timeout_s
-        why = await self._hindrance(order)
+        why = await self._hindrance()
         while why:
             if asyncio.get_running_loop().time() > deadline:
                 raise TargetBusy(f"{self._database}: {why}", target=order.step.target, step=order.step.name)
             await asyncio.sleep(LOOK_EVERY_S)
-            why = await self._hindrance(order)
+            why = await self._hindrance()
         (found,) = await self._ask(FITNESS)
         if found.missing:  # who may not create it may use one that is there
             await self._ask(TABLE)
@@ -188,7 +191,7 @@ class Ledger:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(over.wait(), WATCH_EVERY_S)
 
-    async def _hindrance(self, order: MigrationOrder) -> str:
+    async def _hindrance(self) -> str:
         """What keeps the migration from running now; takes the lock when nothing else holds it."""
         if not await self._ask(HELD, *LOCK_KEY):
             (answer,) = await self._ask("SELECT pg_try_advisory_lock(%s, %s) AS taken", *LOCK_KEY)
@@ -199,12 +202,13 @@ class Ledger:
                 )
                 return f"another migration holds the lock: {who or 'it has ended just now'}"
         orphans = await self._ask(
-            "SELECT pid FROM pg_stat_activity "
-            "WHERE datname = current_database() AND application_name = %s AND pid <> pg_backend_pid()",
-            session_name(order.step.service, self._database),
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
+            "AND left(application_name, length(%s)) = %s AND pid <> pg_backend_pid()",
+            SESSIONS,
+            SESSIONS,
         )
         pids = ", ".join(str(one.pid) for one in orphans)
-        return f"sessions of an earlier attempt at its migration still work: {pids}" if pids else ""
+        return f"sessions of an earlier migration still work: {pids}" if pids else ""
 
     async def _taken_back(self, order: MigrationOrder, own: Any, expand: Any) -> MigrationResult | None:
         if own is not None and own.state == "done" and _is_step(own, order):

@@ -90,12 +90,16 @@ async def _on_host(order: MigrationOrder, dsn: str, host: Provider, heard: Heard
 
     hidden = secrets_of(dsn)  # a host may know the DSN too, and its command may print it
     named = f"PGAPPNAME={session_name(order.step.service, order.database)}"
-    there = order.model_copy(update={"argv": ("env", named, *order.argv), "hidden": hidden})
+    there = order.model_copy(update={"argv": ("env", named, *order.argv), "hidden": hidden, "tied": True})
 
-    async def run() -> str:
+    async def run(ledger: "Ledger") -> str:
         try:
             done = await host.run_migration(there, heard=lambda text: heard(masked(text, hidden)))
-        except CommandFailed as error:
+        except BaseException as error:
+            # A server goes on with a statement whose client is gone, and keeps all that it has locked.
+            await ledger.end_sessions(order)
+            if not isinstance(error, CommandFailed):
+                raise
             raise type(error)(
                 masked(str(error), hidden),
                 target=error.target,
@@ -107,7 +111,7 @@ async def _on_host(order: MigrationOrder, dsn: str, host: Provider, heard: Heard
         return masked(done.output, hidden)
 
     async with _ledger(dsn, order.database) as ledger:
-        return await migrate(order, ledger, run)
+        return await migrate(order, ledger, lambda: run(ledger))
 
 
 def _ledger(dsn: str, database: str) -> "AbstractAsyncContextManager[Ledger]":

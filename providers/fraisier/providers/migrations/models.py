@@ -89,6 +89,7 @@ class MigrationOrder(Model):
         argv: the argument list, names filled in.
         timeout_s: how long it may take, and how long it may wait for the lock, in seconds.
         hidden: secrets that it may write and nobody may see; never stored.
+        tied: the sender holds its lock, so on a host it ends with the sender.
     """
 
     step: Step
@@ -98,6 +99,7 @@ class MigrationOrder(Model):
     argv: tuple[str, ...]
     timeout_s: float
     hidden: tuple[str, ...] = Field(default=(), repr=False, exclude=True)
+    tied: bool = False
 
 
 class MigrationResult(Model):

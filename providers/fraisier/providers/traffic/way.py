@@ -6,7 +6,7 @@ from typing import Any
 import httpcore
 
 from fraisier.providers.bare_metal.channel import HostNetwork
-from fraisier.providers.bare_metal.connection import HostConnection, quoted
+from fraisier.providers.bare_metal.connection import HostConnection
 from fraisier.providers.errors import ConnectFailed, TrafficRefused
 from fraisier.providers.local_command import run_here
 from fraisier.providers.models import Step
@@ -56,7 +56,7 @@ class Way:
             TrafficRefused: it is not there, or did not end in time; then it was killed.
         """
         if self._host is not None:
-            done = await self._host.run(quoted(argv), name=argv[0], timeout_s=seconds)
+            done = await self._host.run_limited(argv, seconds=seconds)
             return done.exit_status, done.tail or done.output
         try:
             ended = await run_here(argv, timeout_s=seconds)
