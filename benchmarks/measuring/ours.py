@@ -14,9 +14,9 @@ from measuring.job import Release
 from measuring.running import Measured, WatchedMemory, cpu_of, environment, run
 from temporalio.client import Client
 
-from fraisier.orchestrator.client import workflow_id
 from fraisier.orchestrator.stack import LocalStack
 from fraisier.orchestrator.stack.local import ANY_PORTS
+from fraisier.orchestrator.steering import workflow_id
 from fraisier.workflows.converter import DATA_CONVERTER
 from fraisier.workflows.rollout import RolloutWorkflow
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fraisier.orchestrator.client import FraisierClient, Handle
+from fraisier.orchestrator.client import FraisierClient
 from fraisier.orchestrator.stack import LocalStack
+from fraisier.orchestrator.steering import Handle
 from fraisier.workflows.contracts import RolloutPhase
 from fraisier.workflows.rollout import RolloutWorkflow
 from tests.e2e.test_mixed_rollout import ended, told

@@ -12,12 +12,13 @@ import pytest
 from temporalio.client import Client
 
 from fraisier.nats import NatsEventBus, get_nats_config
-from fraisier.orchestrator.client import FraisierClient, Handle
+from fraisier.orchestrator.client import FraisierClient
 from fraisier.orchestrator.connections import Connections
 from fraisier.orchestrator.demo.release import SERVICE, build_release
 from fraisier.orchestrator.demo.ssh_host import SshHost, make_key
 from fraisier.orchestrator.stack import LocalStack
 from fraisier.orchestrator.stack.ports import free_ports
+from fraisier.orchestrator.steering import Handle
 from fraisier.workflows.contracts import RolloutPhase, RolloutResult
 from tests.support.cluster import REGIONS, Cluster
 from tests.support.workers import WorkerProcess

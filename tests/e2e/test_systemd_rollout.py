@@ -12,10 +12,11 @@ import pytest
 from temporalio.client import Client
 
 from fraisier.nats import NatsClient, NatsEventBus, get_nats_config
-from fraisier.orchestrator.client import FraisierClient, Handle
+from fraisier.orchestrator.client import FraisierClient
 from fraisier.orchestrator.connections import Connections
 from fraisier.orchestrator.launcher import find_server
 from fraisier.orchestrator.stack import LocalStack
+from fraisier.orchestrator.steering import Handle
 from fraisier.workflows.contracts import RolloutPhase
 from fraisier.workflows.rollout import RolloutWorkflow
 from tests.support.releases import MakeRelease

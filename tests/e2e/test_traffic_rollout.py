@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from fraisier.orchestrator.client import FraisierClient, Handle
+from fraisier.orchestrator.client import FraisierClient
+from fraisier.orchestrator.steering import Handle
 from fraisier.providers.models import Release
 from fraisier.workflows.contracts import RolloutPhase
 from fraisier.workflows.rollout import RolloutWorkflow

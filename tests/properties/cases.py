@@ -5,7 +5,10 @@ from hypothesis import strategies as st
 from fraisier.workflows.plans import OnFailure
 from tests.properties.model import Case, RegionCase
 
-VERBS = ("", "", "rollback", "rollback", "cancel", "pause", "skip")
+IN_VAIN = ("skip", "retry", "resume", "promote", "approve", "override")
+"""Verbs that make no sense at any step of a rollout of this kind."""
+
+VERBS = ("", "", "rollback", "rollback", "cancel", "pause", *IN_VAIN)
 STEPS = 30
 """Verbs and crashes fall on one of the first so many steps; a rollout of this kind has 15 to 60."""
 

@@ -35,6 +35,6 @@ def rollouts(
     harness: Harness, temporal_client: Client, nats_client: NatsClient, monkeypatch: pytest.MonkeyPatch
 ) -> FraisierClient:
     """The Python client, on the harness's own task queue."""
-    for module in ("client", "pollers"):
+    for module in ("steering", "pollers"):
         monkeypatch.setattr(f"fraisier.orchestrator.{module}.TASK_QUEUE", harness.queue)
     return FraisierClient(Connections(temporal_client, nats_client, NatsEventBus(nats_client), get_nats_config()))

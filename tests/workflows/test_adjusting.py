@@ -5,6 +5,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowUpdateFailedError
 
 from fraisier.workflows.adjustments import AdjustmentRefused, Standing, adjusted
@@ -63,6 +64,9 @@ def test_what_is_unknown_or_too_late_is_refused(change: dict[str, Any], says: st
         adjusted(make_plan(*WAVES), Adjustment.model_validate(change), standing(2, a="rolled_back", b="running"))
 
 
+TIMER_STARTED = EventType.EVENT_TYPE_TIMER_STARTED
+
+
 async def send(handle: Any, verb: Verb, **request: Any) -> Any:
     return await handle.execute_update(RolloutWorkflow.verb, args=[verb, VerbRequest(by="ops", **request)])
 
@@ -89,6 +93,29 @@ async def test_a_soak_is_cut_and_regions_are_dropped_while_the_rollout_runs(harn
         ("ops", {"drop": ["b"], "order": ["d"]}),
         ("ops", {"soak": "0s"}),
     ]
+
+
+async def test_a_soak_that_runs_is_extended_and_then_cut(harness: Harness) -> None:
+    handle = await harness.start(make_plan(["a"], final_soak=600))
+    assert await _soaks(handle, 1) == [(600, False)]
+    await send(handle, Verb.ADJUST, adjust=Adjustment(soak="1h"), id="1")
+    (first, cut), (second, still) = await _soaks(handle, 2)
+    assert (first, cut, still) == (600, True, False)
+    assert 600 < second <= 3600  # what had passed by then counts
+    await send(handle, Verb.ADJUST, adjust=Adjustment(soak="0s"), id="2")
+    assert (await harness.finish(handle)).phase is RolloutPhase.SUCCEEDED
+    assert [cancelled for _, cancelled in await _soaks(handle, 2)] == [True, True]
+
+
+async def _soaks(handle: Any, count: int) -> list[tuple[float, bool]]:
+    """The timers of a rollout that does nothing but soak, once there are so many: seconds, and whether cancelled."""
+    while True:
+        events = (await handle.fetch_history()).events
+        started = [one.timer_started_event_attributes for one in events if one.event_type == TIMER_STARTED]
+        over = {one.timer_canceled_event_attributes.timer_id for one in events}
+        if len(started) >= count:
+            return [(one.start_to_fire_timeout.ToTimedelta().total_seconds(), one.timer_id in over) for one in started]
+        await asyncio.sleep(0.05)
 
 
 async def test_a_running_region_hears_of_another_tolerance_and_parallelism(harness: Harness) -> None:

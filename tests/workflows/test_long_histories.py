@@ -8,20 +8,22 @@ from typing import Any
 import pytest
 from temporalio.client import Client, WorkflowExecution
 
-from fraisier.nats import NatsClient, NatsEventBus
+from fraisier.nats import NatsClient, NatsEventBus, new_event
 from fraisier.workflows import policy
 from fraisier.workflows.contracts import RolloutInput, RolloutPhase
 from fraisier.workflows.controls import Controls
 from fraisier.workflows.converter import DATA_CONVERTER
 from fraisier.workflows.evidence import Evidence
 from fraisier.workflows.gatekeeper import Gatekeeper
+from fraisier.workflows.plans import PromotionPlan
 from fraisier.workflows.requests import Requests
 from fraisier.workflows.rollout import RolloutWorkflow
 from fraisier.workflows.rollout_state import RolloutState
+from fraisier.workflows.sent_verbs import VERB_SENT
 from fraisier.workflows.verbs import Verb, VerbRequest
 from tests.support.simulated import World
 from tests.support.temporal import LONG
-from tests.workflows.harness import Harness, make_plan, run_worker
+from tests.workflows.harness import SECONDS, Harness, make_plan, run_worker, with_region
 
 AT_ONCE = 3
 TARGETS = 16
@@ -40,7 +42,7 @@ async def harness(
         yield running
 
 
-async def runs(harness: Harness, workflow_id: str) -> list[WorkflowExecution]:
+async def runs(harness: Harness, workflow_id: str, *, most: int = MOST) -> list[WorkflowExecution]:
     """Every run of a workflow, oldest first, each replayed and none of them long."""
     found: list[WorkflowExecution] = []
     while not found or any(run.close_time is None for run in found):  # the list lags a little
@@ -48,7 +50,7 @@ async def runs(harness: Harness, workflow_id: str) -> list[WorkflowExecution]:
         await asyncio.sleep(0.1)
     for run in found:
         handle = harness.client.get_workflow_handle(run.id, run_id=run.run_id)
-        assert len((await handle.fetch_history()).events) <= MOST
+        assert len((await handle.fetch_history()).events) <= most
         await harness.replay(run.id, run_id=run.run_id)
     return sorted(found, key=lambda run: run.start_time)
 
@@ -82,7 +84,7 @@ MADE_ANEW = {
     Controls: {"ballot", "canaries", "decision", "_deciding", "_closing", "_decision"},
     Evidence: {"_order", "_plan", "_early"},
     Gatekeeper: {"_order", "_state", "_controls", "_evidence"},
-    Requests: {"_order", "_state", "_controls", "_obey", "_listening", "_obeying"},
+    Requests: {"_order", "_state", "_controls", "_obey", "_refuse", "_listening", "_obeying"},
 }
 """What a run need not hand over: nothing is asked, voted on, promoted, decided, obeyed or minted early when it ends,
 and its order holds the plan."""
@@ -95,7 +97,10 @@ def test_every_part_of_a_rollout_hands_over_whatever_it_remembers():
     async def obey(verb: Verb, request: VerbRequest) -> None:
         raise AssertionError(f"{verb} was not sent: {request}")
 
-    requests = Requests(order, state, controls, obey)
+    async def refuse(verb: str, request: VerbRequest, refusal: str) -> None:
+        raise AssertionError(f"{verb} was not sent: {request}, {refusal}")
+
+    requests = Requests(order, state, controls, obey, refuse)
     for part in (state, controls, evidence, Gatekeeper(order, state, controls, evidence), requests):
         assert vars(part).keys() - part.KEPT.keys() == MADE_ANEW[type(part)]
         carried = part.carry()
@@ -104,6 +109,7 @@ def test_every_part_of_a_rollout_hands_over_whatever_it_remembers():
 
 
 REGIONS = tuple(f"r{number:02}" for number in range(12))
+FEW = REGIONS[:6]
 
 
 async def test_a_rollout_of_many_regions_goes_on_in_new_runs_through_a_pause(harness: Harness):
@@ -147,3 +153,54 @@ async def test_a_rollback_of_many_regions_goes_on_in_new_runs_and_tries_none_twi
     assert result.undo is not None
     assert [*result.undo.regions] == ["r03"]
     assert len(await runs(harness, handle.id)) > 3
+
+
+async def test_a_canary_and_verbs_that_come_as_events_outlive_a_new_run_and_take_effect_once(harness: Harness):
+    plan = make_plan(FEW, ["z"], targets=2, max_parallel=2, wave_parallel=6)
+    for name in ("r00", "z"):
+        plan = with_region(plan, name, canary=1, promotion=PromotionPlan(timeout=600 * SECONDS))
+    plan = plan.model_copy(update={"heeds_events": True})
+    handle = await harness.start(plan)
+    await harness.until_region(handle, "r00", state="canary")
+    rollout = (await handle.query(RolloutWorkflow.status)).rollout_id
+
+    async def send(*verbs: str) -> None:
+        for verb in verbs:
+            data = {"verb": verb, "by": "ann"}
+            event = new_event(VERB_SENT, deployment_id=rollout, region="global", service=plan.service, data=data)
+            await harness.bus.publish_event(event)
+
+    await send("pause")
+    await harness.until(handle, paused=True)
+    await send("resume", "pause", "resume")
+    promotion = [Verb.PROMOTE, VerbRequest(by="ann", id="once")]
+    await handle.execute_update(RolloutWorkflow.verb, args=promotion)
+    await harness.until_region(handle, "z", state="canary")
+    await handle.execute_update(RolloutWorkflow.verb, args=promotion)
+    await send("pause")
+    await harness.until(handle, paused=True)
+    assert "z2" not in harness.world.activations()
+    await handle.execute_update(RolloutWorkflow.verb, args=[Verb.PROMOTE, VerbRequest(by="bob", id="twice")])
+    await send("resume")
+    result = await harness.finish(handle)
+    assert result.phase is RolloutPhase.SUCCEEDED
+    assert sorted(harness.world.activations()) == sorted(f"{name}{n}" for name in (*FEW, "z") for n in (1, 2))
+    assert len(await runs(harness, handle.id, most=2 * MOST)) > 2  # the verbs come on top of it
+    told = [event.event_type.partition(".")[2] for event in await harness.events("deployment", plan)]
+    assert [one for one in told if one in ("paused", "resumed")] == ["paused", "resumed"] * 3
+    assert (told.count("promoted"), told.count("verb_refused")) == (2, 0)
+
+
+async def test_the_round_of_what_was_left_behind_goes_on_in_new_runs_and_takes_each_target_once(harness: Harness):
+    harness.world.unfit |= {f"{name}1" for name in FEW}
+    opened = harness.world.blocked["z1", "activate"] = asyncio.Event()
+    plan = make_plan(FEW, ["z"], targets=2, wave_parallel=6, tolerance=1)
+    handle = await harness.start(plan.model_copy(update={"requeue": True}))
+    await asyncio.wait_for(harness.world.entered["z1", "activate"].wait(), 90)
+    harness.world.unfit.clear()
+    opened.set()
+    result = await harness.finish(handle)
+    assert result.phase is RolloutPhase.SUCCEEDED
+    assert set(harness.world.versions().values()) == {"2.0.0"}
+    assert sorted(harness.world.activations()) == sorted(f"{name}{n}" for name in (*FEW, "z") for n in (1, 2))
+    assert len(await runs(harness, handle.id)) > 2

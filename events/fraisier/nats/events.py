@@ -59,6 +59,7 @@ class DeploymentEvents(EventType):
     ADJUSTED = "deployment.adjusted"
     OVERRIDDEN = "deployment.overridden"
     VERB_SENT = "deployment.verb_sent"
+    VERB_REFUSED = "deployment.verb_refused"
     CANCELLED = "deployment.cancelled"
 
 

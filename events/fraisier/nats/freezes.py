@@ -48,7 +48,7 @@ class Freeze(BaseModel):
 
 
 async def set_freeze(client: "NatsClient", *, on: bool, by: str, reason: str = "") -> Freeze:
-    """Let no region of any service start, or let them again; what runs already goes on.
+    """Let no region of any service start, nor its next batch, or let them again; a batch that runs goes on.
 
     Args:
         client: connected.

@@ -1,48 +1,25 @@
-"""The Python client: start rollouts, send verbs, ask and watch."""
+"""The Python client: start rollouts, watch them, and steer them."""
 
-import secrets
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from pathlib import Path
-from typing import cast
 
 from pydantic import BaseModel
-from temporalio.client import (
-    WorkflowExecutionStatus,
-    WorkflowFailureError,
-    WorkflowHandle,
-    WorkflowUpdateFailedError,
-)
-from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError, RPCStatusCode
 
 from fraisier.nats import ArtifactStore, Event, get_nats_config
 from fraisier.nats.config import NatsConfig
 from fraisier.orchestrator.connections import Connections
-from fraisier.orchestrator.errors import Refused
-from fraisier.orchestrator.listing import RolloutSummary, list_rollouts
 from fraisier.orchestrator.planned import TargetChange, changes, local_release
-from fraisier.orchestrator.pollers import answered, count_workers
-from fraisier.orchestrator.settings import TASK_QUEUE
+from fraisier.orchestrator.steering import Handle, Steering, new_rollout_id
 from fraisier.orchestrator.uploading import upload
 from fraisier.orchestrator.watching import watch
 from fraisier.providers.registry import load_provider
-from fraisier.workflows.contracts import RolloutInput, RolloutResult
-from fraisier.workflows.failures import describe
-from fraisier.workflows.look import LookWorkflow
+from fraisier.workflows.contracts import RolloutInput
 from fraisier.workflows.manifest.check import check_manifest
 from fraisier.workflows.manifest.models import Manifest
 from fraisier.workflows.planning import make_plan
 from fraisier.workflows.plans import Plan
-from fraisier.workflows.rollout import RolloutWorkflow
-from fraisier.workflows.search import STATE, searched_by
 from fraisier.workflows.status import RolloutStatus
-from fraisier.workflows.steps import LookInput, RegionLook
-from fraisier.workflows.verbs import Verb, VerbRequest, refused_one_way
-
-LOOK_TIMEOUT = timedelta(minutes=5)
-
-Handle = WorkflowHandle[RolloutWorkflow, RolloutResult]
 
 
 def options_of(provider: str) -> type[BaseModel]:
@@ -79,14 +56,15 @@ def gate_timeout(config: NatsConfig) -> timedelta:
     return timedelta(seconds=config.regional.inter_region_timeout)
 
 
-class FraisierClient:
-    """Talks to rollouts.
+class FraisierClient(Steering):
+    """Starts rollouts and watches them, beside all that `Steering` does.
 
     Args:
         connections: to Temporal and NATS.
     """
 
     def __init__(self, connections: Connections) -> None:
+        super().__init__(connections.temporal)
         self._to = connections
 
     async def start(self, path: Path, *, actor: str) -> Handle:
@@ -105,76 +83,6 @@ class FraisierClient:
         order = RolloutInput(rollout_id=new_rollout_id(), plan=plan, actor=actor)
         return await self._start(order, f"{plan.service} {release.version}", f"to {waves}")
 
-    async def status(self, service: str) -> RolloutStatus:
-        """The status of a service's newest rollout, open or ended.
-
-        Raises:
-            Refused: there was none.
-            Unreachable: no worker answers.
-        """
-        try:
-            asked = self._handle(service).query(RolloutWorkflow.status)
-            return await answered(self._to.temporal, asked, f"The rollout of {service} goes on when one is there.")
-        except RPCError as error:
-            raise self._explained(error, f"there was never a rollout of {service}") from error
-
-    async def result(self, service: str) -> RolloutResult:
-        """How the newest rollout of a service ended; waits until it does.
-
-        Raises:
-            Refused: there was none, or it was ended from outside.
-        """
-        try:
-            return await self._handle(service).result()
-        except RPCError as error:
-            raise self._explained(error, f"there was never a rollout of {service}") from error
-        except WorkflowFailureError as error:
-            raise Refused(
-                f"the rollout of {service} did not end by itself: {describe(error.cause or error)}"
-            ) from error
-
-    async def send(self, service: str, verb: Verb, request: VerbRequest) -> RolloutStatus:
-        """Send a verb to the open rollout of a service and return the status after it.
-
-        A ``rollback`` that finds none open takes back what the last one left changed, as a rollout of its own.
-
-        Raises:
-            Refused: there is no open rollout, or the verb makes no sense now.
-            Unreachable: no worker answers; the verb may take effect all the same.
-        """
-        try:
-            asked = self._handle(service).execute_update(RolloutWorkflow.verb, args=[verb, request])
-            silence = f"{verb.value} may still take effect: look with `fraisier rollout status {service}`."
-            return await answered(self._to.temporal, asked, silence)
-        except WorkflowUpdateFailedError as error:
-            raise Refused(f"{verb.value} of {service} was refused: {describe(error.cause or error)}") from error
-        except RPCError as error:
-            if verb is Verb.ROLLBACK and error.status is RPCStatusCode.NOT_FOUND:
-                return await self._take_back(service, request)
-            raise self._explained(error, f"there is no open rollout of {service}") from error
-
-    async def plan(self, service: str) -> Plan:
-        """The plan of the newest rollout of a service, open or ended.
-
-        Raises:
-            Refused: there was none.
-        """
-        try:
-            first = await anext(self._handle(service).fetch_history_events(page_size=1))
-        except RPCError as error:
-            raise self._explained(error, f"there was never a rollout of {service}") from error
-        payloads = first.workflow_execution_started_event_attributes.input.payloads
-        (order,) = await self._to.temporal.data_converter.decode(payloads, [RolloutInput])
-        return cast("RolloutInput", order).plan
-
-    async def details(self, service: str) -> tuple[RegionLook, ...]:
-        """What every target of a service's newest rollout runs now, asked of the targets.
-
-        Raises:
-            Refused: there was no rollout, or no worker is there.
-        """
-        return await self._look(await self.plan(service))
-
     async def diff(self, path: Path) -> list[TargetChange]:
         """What a rollout of a manifest would change, target by target, asked of the targets. Changes nothing.
 
@@ -185,108 +93,6 @@ class FraisierClient:
         plan = planned(path, self._to.config)
         return [*changes(plan, await self._look(plan))]
 
-    async def _look(self, plan: Plan) -> tuple[RegionLook, ...]:
-        service = plan.service
-        await self._refuse_without_worker()
-        return await self._to.temporal.execute_workflow(
-            LookWorkflow.run,
-            tuple(LookInput(service=service, region=region) for region in plan.regions.values()),
-            id=f"look:{service}:{secrets.token_hex(4)}",
-            task_queue=TASK_QUEUE,
-            execution_timeout=LOOK_TIMEOUT,
-            static_summary=f"what runs of {service}",
-        )
-
-    async def rollouts(self) -> list[RolloutSummary]:
-        """All rollouts that Temporal still knows, newest first."""
-        return [one async for one in list_rollouts(self._to.temporal)]
-
     def watch(self, service: str) -> AsyncIterator[RolloutStatus | Event]:
         """Every change of the status and every event of the newest rollout, until it has ended."""
         return watch(self, self._to.bus, service)
-
-    async def ended(self, service: str) -> bool:
-        """Whether the newest rollout of a service has ended."""
-        described = await self._handle(service).describe()
-        return described.status is not WorkflowExecutionStatus.RUNNING
-
-    async def _start(self, order: RolloutInput, summary: str, what: str) -> Handle:
-        service, version = order.plan.service, order.plan.release.version
-        try:
-            return await self._to.temporal.start_workflow(
-                RolloutWorkflow.run,
-                order,
-                id=workflow_id(service),
-                task_queue=TASK_QUEUE,
-                memo={
-                    "service": service,
-                    "version": version,
-                    "rollout_id": order.rollout_id,
-                    "started_at": datetime.now(timezone.utc).isoformat(),
-                    "actor": order.actor,
-                },
-                search_attributes=searched_by(service, version),
-                static_summary=summary,
-                static_details=f"{service} {version} {what}, started by {order.actor or 'somebody'}",
-            )
-        except WorkflowAlreadyStartedError:
-            await self._refuse_second(service)
-            raise
-
-    async def _take_back(self, service: str, request: VerbRequest) -> RolloutStatus:
-        last = await self.result(service)
-        if last.undo is None:
-            raise Refused(
-                f"there is nothing to take back: the last rollout of {service}, {last.rollout_id}, is "
-                f"{last.phase.value.replace('_', ' ')} and left nothing changed"
-            )
-        if last.one_way and (why := refused_one_way(last.one_way, request)):
-            raise Refused(f"rollback of {service} was refused: {why}")
-        await self._refuse_without_worker()
-        plan = await self.plan(service)
-        undo = RolloutInput(
-            rollout_id=new_rollout_id(), plan=plan, actor=request.by, reason=request.reason, undo=last.undo
-        )
-        summary = f"{service} back from {plan.release.version}"
-        handle = await self._start(undo, summary, f"is taken back from {', '.join(last.undo.regions)}")
-        return await handle.query(RolloutWorkflow.status)
-
-    def _handle(self, service: str) -> Handle:
-        return cast("Handle", self._to.temporal.get_workflow_handle_for(RolloutWorkflow.run, workflow_id(service)))
-
-    async def _refuse_second(self, service: str) -> None:
-        """Say who holds the lock, since when and for what: out of Temporal itself, for there may be no worker."""
-        try:
-            held = await self._handle(service).describe()
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                return
-            raise
-        if held.status is WorkflowExecutionStatus.RUNNING:
-            memo, state = await held.memo(), held.typed_search_attributes.get(STATE)
-            since = memo.get("started_at") or held.start_time.isoformat()
-            by = memo.get("actor") or "somebody"
-            raise Refused(
-                f"a rollout of {service} is open: {memo.get('version', '')}, started by {by} at {since[:19]} UTC, "
-                f"now {state or 'starting'}. Watch it (fraisier rollout watch {service}), take it back "
-                f"(fraisier rollback {service}) or end it (fraisier cancel {service})."
-            )
-
-    async def _refuse_without_worker(self) -> None:
-        if not await count_workers(self._to.temporal):
-            raise Refused(f"no worker polls the task queue {TASK_QUEUE}, so nothing would happen: run fraisier worker")
-
-    def _explained(self, error: RPCError, why: str) -> Exception:
-        if error.status is RPCStatusCode.NOT_FOUND:
-            return Refused(f"{why}; see fraisier rollout list")
-        return error
-
-
-def workflow_id(service: str) -> str:
-    """The ID of a service's rollout workflow: one open at a time, which is the lock."""
-    return f"rollout:{service}"
-
-
-def new_rollout_id() -> str:
-    """A rollout's ID: readable, sorted by time, and fit for a subject."""
-    return f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"

@@ -10,14 +10,14 @@ from fraisier.orchestrator.errors import Unreachable
 from fraisier.workflows.status import RolloutStatus
 
 if TYPE_CHECKING:
-    from fraisier.orchestrator.client import FraisierClient
+    from fraisier.orchestrator.steering import Steering
 
 logger = logging.getLogger(__name__)
 
 EVERY_S = 0.4
 
 
-async def watch(client: "FraisierClient", bus: NatsEventBus, service: str) -> AsyncIterator[RolloutStatus | Event]:
+async def watch(client: "Steering", bus: NatsEventBus, service: str) -> AsyncIterator[RolloutStatus | Event]:
     """Every change of the status and every event of the newest rollout of a service, until it has ended."""
     status = await client.status(service)
     after = dict.fromkeys(("deployment", "health", "database"), 0)
@@ -39,7 +39,7 @@ async def watch(client: "FraisierClient", bus: NatsEventBus, service: str) -> As
         await asyncio.gather(end, return_exceptions=True)
 
 
-async def _patiently(client: "FraisierClient", service: str) -> RolloutStatus:
+async def _patiently(client: "Steering", service: str) -> RolloutStatus:
     """The status, however long the next worker takes to come."""
     while True:
         try:

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 
 from fraisier.workflows.arithmetic import resolve, resolve_parallel
 from fraisier.workflows.plans import Plan, RegionPlan, WavePlan
+from fraisier.workflows.status import WAITING
 from fraisier.workflows.verbs import Adjustment
 
 DROPPED = "dropped"
 """The state of a region that was taken out of the rollout."""
-
-WAITING = "waiting"
-"""The state of a region, or a wave, that has not begun."""
 
 _OVER = ("succeeded", "failed", "stopped", "rolled_back", "rollback_failed")
 

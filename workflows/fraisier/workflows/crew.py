@@ -75,8 +75,6 @@ class Crew:
     def _plan(self) -> Plan:
         return self._state.plan
 
-    # -- regions -------------------------------------------------------------------------------------------
-
     async def preflight(self, names: Iterable[str], *, shut: Callable[[], bool] = long_enough) -> None:
         """Look at regions' targets, and remember what runs there and what is unfit.
 

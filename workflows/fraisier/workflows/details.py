@@ -49,6 +49,8 @@ def rollout_details(status: RolloutStatus) -> str:
         lines.append(f"Waiting for {status.waiting_for}.")
     if status.reason:
         lines.append(f"Why: {status.reason}")
+    if status.refused:
+        lines.append(f"Refused last: {_cell(status.refused)}")
     crowded = sum(len(wave.regions) for wave in status.waves) > ROWS_SHOWN
     waves = map(_crowd if crowded else _wave, status.waves)
     lines.append("\n".join(["| wave | region | state | why |", "|---|---|---|---|", *waves]))

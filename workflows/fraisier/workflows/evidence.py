@@ -37,6 +37,9 @@ VERB_EVENTS = {
 }
 
 
+VERB_REFUSED = "deployment.verb_refused"
+
+
 class Evidence(Carried):
     """The rollout's side of the streams. Lives in the rollout workflow.
 
@@ -85,6 +88,14 @@ class Evidence(Carried):
             await self.announce(VERB_EVENTS[verb], step=f"verb.{number}", data=data)
         except ActivityError as error:
             workflow.logger.error("%s took effect, but its event could not be stored: %s", verb.value, describe(error))
+
+    async def announce_refusal(self, verb: str, request: VerbRequest, refusal: str, number: int) -> None:
+        """Leave the audit event of a verb that had no effect."""
+        told = {"verb": verb, "by": request.by, "reason": request.reason, "request_id": request.id, "refusal": refusal}
+        try:
+            await self.announce(VERB_REFUSED, step=f"refused.{number}", data=told)
+        except ActivityError as error:
+            workflow.logger.error("%s was refused, but its event could not be stored: %s", verb, describe(error))
 
     async def mint(self, note: str) -> int:
         """A fencing generation above every one before it."""

@@ -1,6 +1,7 @@
 """`RegionWorkflow`: one region's forward part: stage everywhere, then batch by batch activate and check."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
@@ -78,29 +79,29 @@ class RegionWorkflow:
         return self._report(outcome)
 
     @workflow.signal
-    def hold(self) -> None:
+    def hold(self, *_: Any) -> None:
         """Start no further batch until released."""
         self._held = True
 
     @workflow.signal
-    def release(self) -> None:
+    def release(self, *_: Any) -> None:
         """Go on after a hold."""
         self._held = False
 
     @workflow.signal
-    def stop(self) -> None:
+    def stop(self, *_: Any) -> None:
         """End as soon as the running steps have ended."""
         self._board.stop()
 
     @workflow.signal
-    def let_go(self) -> None:
+    def let_go(self, *_: Any) -> None:
         """Go on whatever is frozen."""
         self._freeze.heeded = False
 
     @workflow.signal
-    def adjust(self, settings: RegionSettings) -> None:
+    def adjust(self, settings: RegionSettings | None = None) -> None:
         """Go on with other settings, from the next batch on."""
-        self._settings = settings
+        self._settings = settings or self._settings
 
     @workflow.query
     def report(self) -> RegionReport:

@@ -25,7 +25,8 @@ class Requests(Carried):
         order: the rollout's input.
         state: what is known of regions.
         controls: where votes are open.
-        obey: does what a verb asks, or says in the log why not.
+        obey: does what a verb asks, or tells why not.
+        refuse: tells why a verb is not even asked for.
     """
 
     KEPT: ClassVar[dict[str, Any]] = {"_after": int}
@@ -36,11 +37,13 @@ class Requests(Carried):
         state: RolloutState,
         controls: Controls,
         obey: Callable[[Verb, VerbRequest], Awaitable[None]],
+        refuse: Callable[[str, VerbRequest, str], Awaitable[None]],
     ) -> None:
         self._order = order
         self._state = state
         self._controls = controls
         self._obey = obey
+        self._refuse = refuse
         self._after = 0
         self._obeying = False
         self._listening: asyncio.Task[None] | None = None
@@ -86,8 +89,10 @@ class Requests(Carried):
         self._after = sent.sequence
         ballot = self._controls.ballot
         if sent.verb in VOTES and (ballot is None or (sent.gate, sent.wave) != (ballot.gate, ballot.wave)):
-            workflow.logger.warning("a vote on gate %s after wave %s is none on an open gate", sent.gate, sent.wave)
+            why = f"a vote on gate {sent.gate or 'without a name'} after wave {sent.wave} is none on an open gate"
+            await self._refuse(sent.verb.value, sent.request, why)
         elif sent.generation is not None and sent.generation not in self._state.generations.values():
-            workflow.logger.warning("%s was sent for another generation: %s", sent.verb.value, sent.generation)
+            why = f"it was sent for another generation: {sent.generation}"
+            await self._refuse(sent.verb.value, sent.request, why)
         else:
             await self._obey(sent.verb, sent.request)

@@ -1,9 +1,11 @@
 """The rollout's desk: where verbs arrive and the status is asked for."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from temporalio import workflow
+from temporalio.common import RawValue
 
 from fraisier.workflows.adjustments import AdjustmentRefused, adjusted
 from fraisier.workflows.carrying import Carried, Position
@@ -18,7 +20,20 @@ from fraisier.workflows.requests import Requests
 from fraisier.workflows.rollout_state import RolloutState
 from fraisier.workflows.search import tell_state
 from fraisier.workflows.status import RolloutStatus
-from fraisier.workflows.verbs import VOTES, Adjustment, BadRequest, Verb, VerbRequest, read_adjustment, read_request
+from fraisier.workflows.verbs import (
+    TEXT_KEPT,
+    VOTES,
+    Adjustment,
+    BadRequest,
+    Verb,
+    VerbRequest,
+    read_adjustment,
+    read_request,
+    unknown_verb,
+)
+
+NAME_KEPT = 100
+"""How much of an unknown signal's name is kept, in characters."""
 
 
 class RolloutDesk(Carried):
@@ -28,9 +43,11 @@ class RolloutDesk(Carried):
     ``skip``, ``cancel``, ``approve``, ``reject``, ``promote``, ``override``; and ``adjust``, which must be told what.
     ``rollback`` takes ``"override": true`` too. The update ``verb`` does the same and refuses at once what makes no
     sense now. The query ``status`` answers a `RolloutStatus`.
+
+    A second payload is passed over: a signal that its handler could not take would hold the workflow up for ever.
     """
 
-    KEPT: ClassVar[dict[str, Any]] = {"_verbs": int, "_at": Position}
+    KEPT: ClassVar[dict[str, Any]] = {"_verbs": int, "_refused": int, "_at": Position}
 
     def __init__(self, order: RolloutInput) -> None:
         self._order = order
@@ -39,8 +56,9 @@ class RolloutDesk(Carried):
         self._evidence = Evidence(order)
         self._gatekeeper = Gatekeeper(order, self._state, self._controls, self._evidence)
         self._crew = Crew(order, self._state, self._controls, self._evidence, self._gatekeeper, on_change=self._show)
-        self._requests = Requests(order, self._state, self._controls, self._obey)
+        self._requests = Requests(order, self._state, self._controls, self._obey, self._refuse)
         self._verbs = 0
+        self._refused = 0
         self._at = Position()
         self._page_is_due = False
 
@@ -49,70 +67,77 @@ class RolloutDesk(Carried):
         return self._state.plan
 
     @workflow.signal
-    async def pause(self, payload: Any = None) -> None:
+    async def pause(self, payload: Any = None, *_: Any) -> None:
         """Start nothing new: no batch, no region, no gate; running steps end as they are."""
         await self._obey(Verb.PAUSE, read_request(payload))
 
     @workflow.signal
-    async def resume(self, payload: Any = None) -> None:
+    async def resume(self, payload: Any = None, *_: Any) -> None:
         """Go on after a pause."""
         await self._obey(Verb.RESUME, read_request(payload))
 
     @workflow.signal
-    async def rollback(self, payload: Any = None) -> None:
+    async def rollback(self, payload: Any = None, *_: Any) -> None:
         """Take every touched region back, last wave first."""
         await self._obey(Verb.ROLLBACK, read_request(payload))
 
     @workflow.signal
-    async def retry(self, payload: Any = None) -> None:
+    async def retry(self, payload: Any = None, *_: Any) -> None:
         """Try what failed once more."""
         await self._obey(Verb.RETRY, read_request(payload))
 
     @workflow.signal
-    async def skip(self, payload: Any = None) -> None:
+    async def skip(self, payload: Any = None, *_: Any) -> None:
         """Go on without what failed."""
         await self._obey(Verb.SKIP, read_request(payload))
 
     @workflow.signal
-    async def cancel(self, payload: Any = None) -> None:
+    async def cancel(self, payload: Any = None, *_: Any) -> None:
         """End now and leave everything as it is."""
         await self._obey(Verb.CANCEL, read_request(payload))
 
     @workflow.signal
-    async def approve(self, payload: Any = None) -> None:
+    async def approve(self, payload: Any = None, *_: Any) -> None:
         """Vote for the gate that asks people; `by` is one of its approvers."""
         await self._obey(Verb.APPROVE, read_request(payload))
 
     @workflow.signal
-    async def reject(self, payload: Any = None) -> None:
+    async def reject(self, payload: Any = None, *_: Any) -> None:
         """Vote against the gate that asks people: it fails."""
         await self._obey(Verb.REJECT, read_request(payload))
 
     @workflow.signal
-    async def promote(self, payload: Any = None) -> None:
+    async def promote(self, payload: Any = None, *_: Any) -> None:
         """Let the rest of a region follow its canary: of ``regions``, by default of all whose canary waits."""
         await self._obey(Verb.PROMOTE, read_request(payload))
 
     @workflow.signal
-    async def override(self, payload: Any = None) -> None:
+    async def override(self, payload: Any = None, *_: Any) -> None:
         """Let regions start whatever keeps them: ``regions``, by default all that wait. It needs a ``reason``."""
         await self._obey(Verb.OVERRIDE, read_request(payload))
 
     @workflow.signal
-    async def adjust(self, payload: Any = None) -> None:
+    async def adjust(self, payload: Any = None, *_: Any) -> None:
         """Change what is still to come: an object with keys of an `Adjustment` beside by, reason and id."""
         try:
             request = read_adjustment(payload)
         except BadRequest as error:
-            workflow.logger.warning("adjust was ignored: %s", error)
-            return
-        await self._obey(Verb.ADJUST, request)
+            await self._refuse(Verb.ADJUST.value, read_request(payload), str(error))
+        else:
+            await self._obey(Verb.ADJUST, request)
+
+    @workflow.signal(dynamic=True)
+    async def unknown(self, name: str, payloads: Sequence[RawValue]) -> None:
+        """Say of a signal with any other name that it has no effect, and which verb may have been meant."""
+        name = name[:NAME_KEPT]
+        await self._refuse(name, read_request(_first_of(payloads)), unknown_verb(name))
 
     @workflow.signal(name=REGION_WAITS)
-    def region_waits(self, told: RegionWaits) -> None:
+    def region_waits(self, told: RegionWaits | None = None) -> None:
         """Hear from a region what keeps its next batch from starting; not for people."""
-        self._state.hear(told)
-        self._show()
+        if told is not None:
+            self._state.hear(told)
+            self._show()
 
     @workflow.update
     async def verb(self, verb: Verb, request: VerbRequest) -> RolloutStatus:
@@ -148,7 +173,7 @@ class RolloutDesk(Carried):
             return
         refusal = self._refusal(verb, request)
         if refusal:
-            workflow.logger.warning("%s was ignored: %s", verb.value, refusal)
+            await self._refuse(verb.value, request, refusal)
             return
         if verb is Verb.OVERRIDE and not request.regions:
             request = request.model_copy(update={"regions": self._state.kept})
@@ -166,6 +191,18 @@ class RolloutDesk(Carried):
         if self._plan is not before:
             await self._crew.adjust(before)
         await self._evidence.announce_verb(verb, request, number, ballot)
+
+    async def _refuse(self, verb: str, request: VerbRequest, refusal: str) -> None:
+        """Leave a trace of what came without anybody who waits for an answer, and has no effect."""
+        refusal = refusal[:TEXT_KEPT]
+        workflow.logger.warning("%s was refused: %s", verb, refusal)
+        if not workflow.patched("tell-refusals"):
+            return
+        self._refused += 1
+        number = self._refused
+        self._state.refuse(verb, request, refusal)
+        self._show()
+        await self._evidence.announce_refusal(verb, request, refusal, number)
 
     def _end(self, phase: RolloutPhase, reason: str = "") -> None:
         self._go(phase, reason=reason)
@@ -187,3 +224,10 @@ class RolloutDesk(Carried):
     def _write_page(self) -> None:
         self._page_is_due = False
         workflow.set_current_details(rollout_details(self.status()))
+
+
+def _first_of(payloads: Sequence[RawValue]) -> Any:
+    try:
+        return workflow.payload_converter().from_payload(payloads[0].payload) if payloads else None
+    except Exception:  # noqa: BLE001 (nobody can read it, and the rollout must not stumble over it)
+        return None

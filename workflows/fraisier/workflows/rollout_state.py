@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from fraisier.providers.models import ReleaseRef
-from fraisier.workflows.adjustments import DROPPED, WAITING, Standing
+from fraisier.workflows.adjustments import DROPPED, Standing
 from fraisier.workflows.approvals import Ballot
 from fraisier.workflows.carrying import Carried
 from fraisier.workflows.contracts import (
@@ -21,8 +21,8 @@ from fraisier.workflows.gate_plans import GatePlan
 from fraisier.workflows.gate_steps import GateReport
 from fraisier.workflows.plans import Plan, WavePlan
 from fraisier.workflows.status import (
-    NAMED,
     RUNNING,
+    WAITING,
     GateStatus,
     MigrationStatus,
     RegionStatus,
@@ -31,8 +31,8 @@ from fraisier.workflows.status import (
     what_keeps,
 )
 from fraisier.workflows.steps import PreflightReport
-from fraisier.workflows.undoing import undo_of
 from fraisier.workflows.verbs import VerbRequest
+from fraisier.workflows.whereabouts import undo_of, where
 
 _NOT_FORWARD = (RolloutPhase.ROLLING_BACK, RolloutPhase.FAILED, RolloutPhase.CANCELLED)
 
@@ -216,6 +216,10 @@ class RolloutState(Carried):
         if told.region in self._regions and self._regions[told.region].state == RUNNING:
             self.waits(told.region, told.why)
 
+    def refuse(self, verb: str, request: VerbRequest, refusal: str) -> None:
+        """Note the last verb that had no effect."""
+        self._status["refused"] = f"{verb}, by {request.by or 'a signal'}: {refusal}"
+
     def waits_for(self, name: str) -> str:
         """What keeps a region from starting."""
         return self._regions[name].waiting_for
@@ -237,17 +241,7 @@ class RolloutState(Carried):
 
     def where(self) -> str:
         """What runs where by now, for people."""
-        total = {name: len(region.targets) for name, region in self.plan.regions.items()}
-        changed = [
-            f"{name} {len(self.done.get(name, {}))} of {total[name]} targets"
-            + (f", {len(touched)} touched" if len(touched) > len(self.done.get(name, {})) else "")
-            for name, touched in self.touched.items()
-            if touched
-        ]
-        more = f" and {len(changed) - NAMED} regions more" if len(changed) > NAMED else ""
-        there = f"{self.plan.release.version} runs in {'; '.join(changed[:NAMED])}{more}" if changed else ""
-        rest = len(total) - len(changed)
-        return "; ".join(part for part in (there, f"{rest} of {len(total)} regions are as before") if part)
+        return where(self.plan, self.done, self.touched)
 
     def ended_regions(self) -> dict[str, str]:
         """The state of every region that was started."""

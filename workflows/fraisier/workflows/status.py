@@ -14,6 +14,12 @@ RUNNING = "running"
 NAMED = 20
 """How many regions a sentence names."""
 
+WAITING = "waiting"
+"""The state of a region, or a wave, that has not begun."""
+
+RUNNING = "running"
+"""The state of a region that is rolled out just now."""
+
 
 class RegionStatus(Model):
     """A region of a wave.
@@ -22,11 +28,11 @@ class RegionStatus(Model):
         state: ``waiting``, ``running``, or how it ended.
         targets: how many it has.
         error: the first thing that went wrong.
-        waiting_for: what keeps it from starting, and until when: no window, or a freeze.
+        waiting_for: what keeps it from starting, or from going on, and until when: no window, a freeze, or its canary.
     """
 
     name: str
-    state: str = "waiting"
+    state: str = WAITING
     targets: int = 0
     error: str = ""
     waiting_for: str = ""
@@ -82,6 +88,7 @@ class RolloutStatus(Model):
         waiting_for: what it waits for now and which verbs help, in one sentence; empty when it works.
         reason: why it failed or was taken back.
         one_way: why a rollback needs an override from now on; empty while it needs none.
+        refused: the last signal or event that had no effect, by whom, and why; empty when none had.
         dropped: regions that were adjusted away.
     """
 
@@ -96,6 +103,7 @@ class RolloutStatus(Model):
     paused: bool = False
     waiting_for: str = ""
     reason: str = ""
+    refused: str = ""
     dropped: tuple[str, ...] = ()
     waves: tuple[WaveStatus, ...]
     gates: tuple[GateStatus, ...] = ()

@@ -1,5 +1,6 @@
 """The verbs that people send to an open rollout, as signals or as updates."""
 
+import difflib
 from enum import Enum
 from typing import Annotated, Any
 
@@ -77,6 +78,13 @@ class VerbRequest(Model):
     regions: tuple[str, ...] = ()
     whole: bool = False
     adjust: Adjustment | None = None
+
+
+def unknown_verb(name: str) -> str:
+    """Why a signal of that name has no effect, with the way out."""
+    verbs = [verb.value for verb in Verb]
+    near = difflib.get_close_matches(name.lower(), verbs, n=1)
+    return f"there is no verb {name}" + (f"; did you mean {near[0]}?" if near else f"; there are {', '.join(verbs)}")
 
 
 def refused_one_way(why: str, request: VerbRequest) -> str:

@@ -78,6 +78,13 @@ class Adjusted(VerbObeyed):
     change: Annotated[dict[str, Any] | None, Field(description="what is otherwise, by the keys of `adjust`")] = None
 
 
+class VerbRefused(VerbObeyed):
+    """Something that was asked of an open rollout in vain."""
+
+    verb: Annotated[str | None, Field(description="what was asked, as it was written")] = None
+    refusal: Annotated[str | None, Field(description="why it has no effect, and the way out")] = None
+
+
 class VerbSent(Payload):
     """Something that is asked of an open rollout by this event."""
 
@@ -139,6 +146,11 @@ SPECS = (
         "deployment.verb_sent",
         "Somebody asks something of an open rollout: the rollout heeds it, and tells so by the verb's own event.",
         (VerbSent,),
+    ),
+    EventSpec(
+        "deployment.verb_refused",
+        "Somebody asked something of an open rollout by a signal or an event, and it has no effect.",
+        (VerbRefused,),
     ),
     EventSpec(
         "deployment.cancelled",

@@ -22,13 +22,14 @@ def add_to(app: typer.Typer) -> None:
 async def _audit(service: str, output: str) -> None:
     from fraisier.orchestrator.audit import read_audit  # noqa: PLC0415
     from fraisier.orchestrator.cli.past import show  # noqa: PLC0415
+    from fraisier.orchestrator.cli.render import in_words  # noqa: PLC0415
 
     columns = {
         "when (UTC)": lambda one: f"{one.time:%F %T}",
         "rollout": lambda one: one.rollout_id,
         "version": lambda one: one.version,
-        "what": lambda one: one.what,
+        "what": lambda one: f"{one.what} {in_words(one.about)}".strip() + (" (refused)" if one.refused else ""),
         "by": lambda one: one.by,
-        "why": lambda one: one.reason,
+        "why": lambda one: one.refused or one.reason,
     }
     await show(service, output, read_audit, columns)

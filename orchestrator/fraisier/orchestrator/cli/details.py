@@ -31,11 +31,10 @@ async def _details(service: str, output: str) -> None:
     from rich.markup import escape  # noqa: PLC0415
 
     from fraisier.orchestrator.cli.render import whole_table  # noqa: PLC0415
-    from fraisier.orchestrator.client import FraisierClient  # noqa: PLC0415
-    from fraisier.orchestrator.connections import connections  # noqa: PLC0415
+    from fraisier.orchestrator.connections import connect_temporal  # noqa: PLC0415
+    from fraisier.orchestrator.steering import Steering  # noqa: PLC0415
 
-    async with connections() as to:
-        found = await FraisierClient(to).details(service)
+    found = await Steering(await connect_temporal()).details(service)
     if output == "json":
         typer.echo(json.dumps([region.model_dump(mode="json") for region in found], indent=2))
         return

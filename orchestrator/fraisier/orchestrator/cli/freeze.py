@@ -11,14 +11,14 @@ from fraisier.orchestrator.errors import Refused
 if TYPE_CHECKING:
     from fraisier.nats import Freeze
 
-app = typer.Typer(help="Let no region of any service start.", no_args_is_help=True)
+app = typer.Typer(help="Let no region of any service start, nor its next batch.", no_args_is_help=True)
 
 Why = Annotated[str, typer.Option("--reason", "-r", help="Why; everybody who waits is told.")]
 
 
 @app.command()
 def on(by: By, reason: Why) -> None:
-    """Freeze all services: rollouts wait before their next region; regions that run go on, and rollbacks do too.
+    """Freeze all services: rollouts wait before their next batch or region; rollbacks go on.
 
     Example: fraisier freeze on --reason 'incident 4711'
     """
@@ -27,7 +27,7 @@ def on(by: By, reason: Why) -> None:
 
 @app.command()
 def off(by: By, reason: Why = "") -> None:
-    """Let regions start again.
+    """Let batches and regions start again.
 
     Example: fraisier freeze off
     """

@@ -1,6 +1,6 @@
 """Rollouts and events in plain words."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -25,6 +25,7 @@ COLOURS = {
     "rollback_requested": "yellow",
     "approved": "green",
     "rejected": "red",
+    "verb_refused": "yellow",
     "migration_completed": "green",
     "migration_failed": "red",
     "migration_rolled_back": "yellow",
@@ -46,8 +47,9 @@ WORDS = {
     "deployment.approved": "gate {gate} after wave {wave} was approved by {by}: {reason}",
     "deployment.rejected": "gate {gate} after wave {wave} was rejected by {by}: {reason}",
     "deployment.promoted": "canaries were promoted by {by}: {reason}",
-    "deployment.adjusted": "adjusted by {by}: {reason}",
+    "deployment.adjusted": "adjusted by {by} ({change}): {reason}",
     "deployment.overridden": "{regions} may start, by {by}: {reason}",
+    "deployment.verb_refused": "{verb} by {by} was refused: {refusal}",
     "deployment.verb_sent": "{who}: {by} asks something: {reason}",
     "deployment.paused": "paused by {by}: {reason}",
     "deployment.resumed": "resumed by {by}: {reason}",
@@ -64,7 +66,13 @@ WORDS = {
 }
 
 
-DERIVED = ("regions", "who", "by")
+DERIVED = ("regions", "who", "by", "change")
+
+
+def in_words(about: dict[str, Any]) -> str:
+    """What a verb was about, or what was adjusted, for people."""
+    told = ((key, ",".join(map(str, value)) if isinstance(value, list) else value) for key, value in about.items())
+    return ", ".join(f"{key} {value}" for key, value in told)
 
 
 def sentence(event: Event) -> str:
@@ -72,7 +80,8 @@ def sentence(event: Event) -> str:
     who = f"{event.region} {event.target}" if event.target else event.region
     who = "the rollout" if event.region == "global" else who
     known = {"service": event.service, "who": who, "version": "", "wave": "", "detail": "", "reason": "", "gate": ""}
-    known |= {"database": "", "phase": "", "error": ""}
+    known |= {"database": "", "phase": "", "error": "", "verb": "", "refusal": ""}
+    known |= {"change": in_words(event.data.get("change") or {})}
     known |= {"by": event.data.get("by") or "a signal"}
     known |= {"regions": ", ".join(map(str, event.data.get("regions", ())))}
     known |= {key: str(value) for key, value in event.data.items() if key in known and key not in DERIVED}
@@ -115,6 +124,8 @@ def print_status(console: Console, status: RolloutStatus) -> None:
         console.print(f"waiting for {escape(status.waiting_for)}")
     if status.reason:
         console.print(f"why: {escape(status.reason)}")
+    if status.refused:
+        console.print(f"refused last: {escape(status.refused)}")
     table = whole_table("wave", "region", "targets", "state", "why")
     for wave in status.waves:
         for region in wave.regions:

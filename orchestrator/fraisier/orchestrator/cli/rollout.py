@@ -122,11 +122,10 @@ async def _status(service: str, output: str) -> None:
     from rich.console import Console  # noqa: PLC0415
 
     from fraisier.orchestrator.cli.render import print_status  # noqa: PLC0415
-    from fraisier.orchestrator.client import FraisierClient  # noqa: PLC0415
-    from fraisier.orchestrator.connections import connections  # noqa: PLC0415
+    from fraisier.orchestrator.connections import connect_temporal  # noqa: PLC0415
+    from fraisier.orchestrator.steering import Steering  # noqa: PLC0415
 
-    async with connections() as to:
-        found = await FraisierClient(to).status(service)
+    found = await Steering(await connect_temporal()).status(service)
     if output == "json":
         typer.echo(found.model_dump_json(indent=2))
     else:
@@ -139,11 +138,10 @@ async def _list(output: str) -> None:
     from rich.console import Console  # noqa: PLC0415
 
     from fraisier.orchestrator.cli.render import whole_table  # noqa: PLC0415
-    from fraisier.orchestrator.client import FraisierClient  # noqa: PLC0415
-    from fraisier.orchestrator.connections import connections  # noqa: PLC0415
+    from fraisier.orchestrator.connections import connect_temporal  # noqa: PLC0415
+    from fraisier.orchestrator.steering import Steering  # noqa: PLC0415
 
-    async with connections() as to:
-        found = await FraisierClient(to).rollouts()
+    found = await Steering(await connect_temporal()).rollouts()
     if output == "json":
         typer.echo(json.dumps([one.model_dump(mode="json") for one in found], indent=2))
         return

@@ -54,15 +54,12 @@ async def send(name: str, service: str, by: str, reason: str, **more: Any) -> No
     Args:
         more: what else the request says; see `VerbRequest`.
     """
-    import uuid  # noqa: PLC0415
-
     from rich.console import Console  # noqa: PLC0415
 
     from fraisier.orchestrator.cli.render import print_status  # noqa: PLC0415
-    from fraisier.orchestrator.client import FraisierClient  # noqa: PLC0415
-    from fraisier.orchestrator.connections import connections  # noqa: PLC0415
+    from fraisier.orchestrator.connections import connect_temporal  # noqa: PLC0415
+    from fraisier.orchestrator.steering import Steering  # noqa: PLC0415
     from fraisier.workflows.verbs import Verb, VerbRequest  # noqa: PLC0415
 
-    async with connections() as to:
-        request = VerbRequest(by=by, reason=reason, id=str(uuid.uuid4()), **more)
-        print_status(Console(), await FraisierClient(to).send(service, Verb(name), request))
+    request = VerbRequest(by=by, reason=reason, **more)
+    print_status(Console(), await Steering(await connect_temporal()).send(service, Verb(name), request))
