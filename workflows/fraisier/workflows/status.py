@@ -17,9 +17,6 @@ NAMED = 20
 WAITING = "waiting"
 """The state of a region, or a wave, that has not begun."""
 
-RUNNING = "running"
-"""The state of a region that is rolled out just now."""
-
 
 class RegionStatus(Model):
     """A region of a wave.
