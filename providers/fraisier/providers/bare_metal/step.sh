@@ -193,7 +193,7 @@ show_hook() {
   if [ "$((size - shown))" -gt 4096 ]; then
     case $said in *"$newline"?*.) said=${said#*"$newline"} ;; esac
   fi
-  printf %s "${said%.}" >&2
+  printf %s "${said%.}" >&2 || :
   shown=$size
   if [ "$size" -gt 1000000 ]; then
     : >"$log"
