@@ -91,6 +91,16 @@ async def test_a_stream_that_was_changed_by_hand_is_named_and_left_alone(
     assert (await bus.client.jetstream.stream_info("HEALTH_EVENTS")).config == before
 
 
+async def test_a_stream_that_was_removed_is_named_when_it_is_made_anew(
+    bus: NatsEventBus, caplog: pytest.LogCaptureFixture
+) -> None:
+    await bus.ensure_streams()
+    assert "was gone" not in caplog.text
+    await bus.client.jetstream.delete_stream("HEALTH_EVENTS")
+    await NatsEventBus(bus.client).ensure_streams()
+    assert "HEALTH_EVENTS was gone, and was made anew, empty: what it held is lost" in caplog.text
+
+
 async def test_what_an_operator_added_to_a_stream_stays_when_its_age_changes(bus: NatsEventBus) -> None:
     wanted = next(one for one in wanted_streams(StreamConfig()) if one.name == "HEALTH_EVENTS")
     own = {"description": "for the auditors", "deny_purge": True, "max_msg_size": 5000}

@@ -120,7 +120,7 @@ async def test_a_stream_that_is_made_anew_is_read_from_its_beginning(
         await bus.client.jetstream.delete_stream("DEPLOYMENT_EVENTS")
         await publish(bus, 10, rollout="r2", first=100)
         await eventually(lambda: set(seen) >= set(range(100, 110)))
-    assert "DEPLOYMENT_EVENTS was gone with all that it held" in caplog.text
+    assert "DEPLOYMENT_EVENTS was gone, and was made anew, empty" in caplog.text
 
 
 async def test_what_a_dead_registry_held_is_handled_though_its_consumer_is_deleted(

@@ -64,7 +64,6 @@ class NatsEventBus(Publisher):
         self.client = client
         self._streams = streams
         self._ensured: object = None
-        self._ensured_before = False
         self._ensuring = asyncio.Lock()
         self._acks_of_connection: Acks | None = None
 
@@ -101,17 +100,15 @@ class NatsEventBus(Publisher):
     async def _ensure(self, *, shrink: bool) -> None:
         try:
             made = await ensure_streams(self._js, self.streams, shrink=shrink)
-            if made and self._ensured_before:
-                logger.error(
-                    "%s was gone with all that it held; an empty one was made in its place", " and ".join(made)
-                )
+            if 0 < len(made) < len(STREAMS):  # where none is there, nothing ever was
+                logger.warning("%s was gone, and was made anew, empty: what it held is lost", " and ".join(made))
         except (nats.errors.TimeoutError, asyncio.TimeoutError):
             refused = self.client.refusal("$JS.API.STREAM.")
             if refused is None:
                 raise
             # A region's key may publish and no more: whoever set the server up made the streams.
             logger.warning("this NATS user may not look after the streams, they are taken as they are")
-        self._ensured, self._ensured_before = self.client.connection, True
+        self._ensured = self.client.connection
 
     async def publish_event(self, event: Event) -> StoredEvent:
         """Store an event and return when the server has it.
