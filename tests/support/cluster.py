@@ -170,7 +170,9 @@ class Cluster:
         }
 
     def client(self, who: str, **options: Any) -> NatsClient:
-        """A client of that role or region, not connected yet."""
+        """A client of that role or region, not connected yet; with another `tls` it shows what that holds."""
         given = ConnectionConfig.model_validate(self.environment(who)).to_nats_client_kwargs()
+        if "tls" in options:
+            given["certificate"] = None
         patient = {"timeout": 5, "reconnect_time_wait": 0.1, "max_reconnect_attempts": -1}
         return NatsClient(**{**given, **patient, **options})
