@@ -16,7 +16,7 @@ from tests.support.workers import WorkerProcess
 MANIFEST = """
 service: api
 release: {version: "2.0.0", artifact: api-2.0.0.tar.gz}
-waves: [{regions: [east], soak: 10m}, {regions: [west]}]
+waves: [{regions: [east], soak: 10m}, {regions: [west, north], max_parallel: 1}]
 migrations:
   - {database: stock, on: host, region: west, expand: [bin/migrate, "a b"], contract: [bin/shrink]}
 regions:
@@ -24,8 +24,13 @@ regions:
     provider: bare_metal
     targets: [{host: a.example}, {host: b.example}, {host: c.example}]
     batch: {canary: 1, max_parallel: 2}
+    strategy: canary
+    promotion: {timeout: 20m}
+    failure_tolerance: 1
+    soak: 5m
     health: {tcp: "127.0.0.1:1"}
   west: {provider: bare_metal, targets: [{host: d.example}], health: {tcp: "127.0.0.1:1"}}
+  north: {provider: bare_metal, targets: [{host: e.example}], health: {tcp: "127.0.0.1:1"}}
 """
 
 
@@ -44,15 +49,19 @@ async def test_a_plan_is_told_in_its_order_with_no_server_there(cli: Cli, manife
     assert out.splitlines() == [
         f"api 2.0.0 ({digest_of(manifest.parent / 'api-2.0.0.tar.gz')})",
         "expand database stock on d.example: bin/migrate 'a b'",
-        "wave 1, 1 of 1 regions at once",
-        "  east",
-        "    a.example",
-        "    b.example, c.example",
+        "wave 1 of 2: east",
+        "  east: 3 targets; 1 may fail",
+        "    batch 1, the canary: a.example",
+        "    then waits for promote within 20m",
+        "    batch 2: b.example, c.example",
+        "    soak 5m",
         "  soak 10m",
         "  gates: healthy",
-        "wave 2, 1 of 1 regions at once",
-        "  west",
-        "    d.example",
+        "wave 2 of 2: west, north, 1 at a time",
+        "  west: 1 target",
+        "    batch 1: d.example",
+        "  north: 1 target",
+        "    batch 1: e.example",
         "contract database stock on d.example: bin/shrink",
         "when a region fails: rollback region",
     ]

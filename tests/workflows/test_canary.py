@@ -22,7 +22,7 @@ async def test_the_rest_follows_a_canary_when_somebody_promotes_it(harness: Harn
     handle = await harness.start(plan)
     await harness.until_region(handle, "a", state="canary")
     status = await handle.query(RolloutWorkflow.status)
-    assert status.waiting_for == "a to be promoted: promote, within 10m"
+    assert status.waiting_for.startswith("a to be promoted: promote, until ")
     assert harness.world.activations() == ["a1"]
     await handle.signal(RolloutWorkflow.promote, {"regions": "b", "by": "ops"})
     await handle.signal(RolloutWorkflow.promote, {"by": "ops", "reason": "looks good"})

@@ -83,7 +83,7 @@ MADE_ANEW = {
     RolloutState: {"plan", "_order"},
     Controls: {"ballot", "canaries", "decision", "_deciding", "_closing", "_decision"},
     Evidence: {"_order", "_plan", "_early"},
-    Gatekeeper: {"_order", "_state", "_controls", "_evidence"},
+    Gatekeeper: {"_order", "_state", "_controls", "_evidence", "_show"},
     Requests: {"_order", "_state", "_controls", "_obey", "_refuse", "_listening", "_obeying"},
 }
 """What a run need not hand over: nothing is asked, voted on, promoted, decided, obeyed or minted early when it ends,
@@ -101,7 +101,13 @@ def test_every_part_of_a_rollout_hands_over_whatever_it_remembers():
         raise AssertionError(f"{verb} was not sent: {request}, {refusal}")
 
     requests = Requests(order, state, controls, obey, refuse)
-    for part in (state, controls, evidence, Gatekeeper(order, state, controls, evidence), requests):
+    for part in (
+        state,
+        controls,
+        evidence,
+        Gatekeeper(order, state, controls, evidence, on_change=lambda: None),
+        requests,
+    ):
         assert vars(part).keys() - part.KEPT.keys() == MADE_ANEW[type(part)]
         carried = part.carry()
         part.recall(carried)

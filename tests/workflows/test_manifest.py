@@ -300,6 +300,9 @@ def test_a_file_that_is_not_there_or_no_mapping_says_so(tmp_path: Path) -> None:
     (tmp_path / "list.yaml").write_text("- a\n")
     with pytest.raises(ManifestInvalid, match="a manifest is a mapping"):
         check_manifest(tmp_path / "list.yaml", options_of)
+    (tmp_path / "empty.yaml").write_text("# nothing yet\n")
+    with pytest.raises(ManifestInvalid, match="it is empty; fraisier init writes one"):
+        check_manifest(tmp_path / "empty.yaml", options_of)
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ManifestInvalid, match="not UTF-8"):
         check_manifest(tmp_path / "bytes.yaml", options_of)

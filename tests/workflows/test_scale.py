@@ -1,7 +1,7 @@
 """What a target costs in histories and payloads: bounds that large rollouts live by (see benchmarks/scale.py)."""
 
 import asyncio
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from temporalio.client import Client
@@ -87,12 +87,19 @@ async def test_a_thousand_regions_that_change_at_once_are_one_page(monkeypatch: 
 
 def test_regions_that_wait_for_the_same_are_told_of_together():
     frozen = [RegionStatus(name=f"r{number}", waiting_for="all services are frozen") for number in range(100)]
-    canary = RegionStatus(name="a", state="canary", waiting_for="promote, within 10m")
+    ends = datetime(2026, 1, 31, 9, 30, tzinfo=timezone.utc)
+    canaries = [
+        RegionStatus(name=name, state="canary", waiting_for="promote", until=ends + timedelta(seconds=later))
+        for later, name in enumerate("ab")
+    ]
+    soaking = RegionStatus(name="c", state="succeeded", waiting_for="the soak", until=ends)
     first = ", ".join(f"r{number}" for number in range(20))
     told = (
-        f"{first} and 80 regions more to be let start: all services are frozen; a to be promoted: promote, within 10m"
+        f"{first} and 80 regions more to be let start: all services are frozen; "
+        "a, b to be promoted: promote, the first until 2026-01-31 09:30:00 UTC; "
+        "the soak of c, until 2026-01-31 09:30:00 UTC"
     )
-    assert what_keeps([*frozen, canary, RegionStatus(name="b")]) == told
+    assert what_keeps([*frozen, *canaries, soaking, RegionStatus(name="d")]) == told
     assert what_keeps([RegionStatus(name="b")]) == ""
 
 

@@ -1,5 +1,7 @@
 """Verbs that come as events: heeded from who may send them, for this rollout, this gate and this wave, and else not."""
 
+import asyncio
+import logging
 from typing import Any
 
 import pytest
@@ -53,6 +55,23 @@ def test_a_region_may_hold_the_rollout_that_it_is_part_of() -> None:
     sent = next_sent([fact(verb="pause", region="eu", by="eu-watchdog", reason="errors")], ASKED)
     assert sent is not None
     assert (sent.verb, sent.request.by, sent.request.reason) == (Verb.PAUSE, "eu-watchdog", "errors")
+
+
+async def test_listening_ends_with_the_rollout_and_is_no_defect_in_the_log(
+    harness: Harness, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "temporalio")
+    handle = await harness.start(make_plan(["a"]).model_copy(update={"heeds_events": True}))
+    assert (await harness.finish(handle)).phase is RolloutPhase.SUCCEEDED
+    for _ in range(600):  # until a heartbeat is answered that its workflow is over
+        ended = [one for one in caplog.records if one.message.startswith("Completing activity as failed")]
+        if ended:
+            break
+        await asyncio.sleep(0.1)
+    assert {(one.levelname, "its workflow, or this attempt, is over" in str(one.exc_info)) for one in ended} == {
+        ("DEBUG", True)
+    }
+    assert [one.message for one in caplog.records if "heard no more" in one.message] == []
 
 
 async def test_people_vote_and_hold_by_events_and_nobody_else_opens_the_gate(harness: Harness) -> None:

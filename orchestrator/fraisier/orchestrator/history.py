@@ -25,6 +25,7 @@ class PastRollout(BaseModel):
         outcome: how it ended; empty while it has not.
         by: who started it.
         reason: why it did not succeed.
+        without: what a success went without, for people.
     """
 
     rollout_id: str
@@ -36,6 +37,7 @@ class PastRollout(BaseModel):
     ended_at: datetime | None = None
     outcome: str = ""
     reason: str = ""
+    without: str = ""
 
 
 async def read_history(bus: NatsEventBus, service: str) -> AsyncIterator[PastRollout]:
@@ -58,5 +60,6 @@ async def read_history(bus: NatsEventBus, service: str) -> AsyncIterator[PastRol
             found[rollout].ended_at = event.time
             found[rollout].outcome = ENDS[event.event_type]
             found[rollout].reason = event.data.get("reason", "")
+            found[rollout].without = event.data.get("without", "")
     for one in reversed(found.values()):
         yield one

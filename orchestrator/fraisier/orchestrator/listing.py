@@ -14,12 +14,18 @@ _ROLLOUTS = 'WorkflowType = "RolloutWorkflow" AND ExecutionStatus != "ContinuedA
 
 
 class RolloutSummary(BaseModel):
-    """A rollout in a list."""
+    """A rollout in a list.
+
+    Attributes:
+        state: its phase, ``paused``, ``starting``, or how Temporal says that it ended from outside.
+        without: what a success went without, for people.
+    """
 
     service: str
     version: str
     rollout_id: str
     state: str
+    without: str = ""
     started_at: datetime
     ended_at: datetime | None = None
 
@@ -28,17 +34,19 @@ async def list_rollouts(temporal: Client) -> AsyncIterator[RolloutSummary]:
     """The rollouts, newest first."""
     async for run in temporal.list_workflows(_ROLLOUTS):
         memo = await run.memo()
-        state = run.status.name.lower() if run.status else "unknown"
+        state, without = run.status.name.lower() if run.status else "unknown", ""
         if run.status is WorkflowExecutionStatus.RUNNING:
             state = run.typed_search_attributes.get(STATE) or "starting"
         elif run.status is WorkflowExecutionStatus.COMPLETED:
             handle = temporal.get_workflow_handle(run.id, run_id=run.run_id, result_type=RolloutResult)
-            state = (await handle.result(follow_runs=False)).phase.value
+            result = await handle.result(follow_runs=False)
+            state, without = result.phase.value, result.without
         yield RolloutSummary(
             service=memo.get("service", run.id.partition(":")[2]),
             version=memo.get("version", ""),
             rollout_id=memo.get("rollout_id", ""),
             state=state,
+            without=without,
             started_at=datetime.fromisoformat(memo["started_at"]) if "started_at" in memo else run.start_time,
             ended_at=run.close_time,
         )

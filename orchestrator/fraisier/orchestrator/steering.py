@@ -225,9 +225,10 @@ class Steering:
             memo, state = await held.memo(), held.typed_search_attributes.get(STATE)
             since = memo.get("started_at") or held.start_time.isoformat()
             by = memo.get("actor") or "somebody"
+            now = (state or "starting").replace("_", " ")
             raise Refused(
                 f"a rollout of {service} is open: {memo.get('version', '')}, started by {by} at {since[:19]} UTC, "
-                f"now {state or 'starting'}. Watch it (fraisier rollout watch {service}), take it back "
+                f"now {now}. Watch it (fraisier rollout watch {service}), take it back "
                 f"(fraisier rollback {service}) or end it (fraisier cancel {service})."
             )
 

@@ -23,6 +23,9 @@ Every message names the target, what happened and the way out. No field ever hol
 
 from typing import ClassVar
 
+LAST_LINES = "; its last lines:\n"
+"""Stands in a message between what went wrong and the last lines that the target wrote."""
+
 
 class ProviderError(Exception):
     """Base of every error of a provider.

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from fraisier.nats import NatsEventProvider, new_event
-from fraisier.providers.errors import CommandFailed
+from fraisier.providers.errors import LAST_LINES, CommandFailed
 from fraisier.providers.health import Probe, Sighting, watch
 from fraisier.providers.local_command import Heard
 from fraisier.providers.migrations.models import MigrationOrder, MigrationResult
@@ -141,4 +141,4 @@ def _verdict_event(result: HealthResult) -> str:
 
 
 def _with_tail(detail: str, tail: str) -> str:
-    return f"{detail}; its last lines:\n{tail}" if tail else detail
+    return f"{detail}{LAST_LINES}{tail}" if tail else detail

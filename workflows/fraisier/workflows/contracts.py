@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
+from fraisier.providers.errors import LAST_LINES
 from fraisier.providers.models import Model, ReleaseRef
 from fraisier.workflows.plans import Plan, RegionPlan, ReleasePlan
 
@@ -184,6 +185,11 @@ class RegionReport(Model):
         """The first thing that went wrong, for people."""
         return next((_named(report.target, report.error) for report in self.targets if report.error), "")
 
+    @property
+    def brief(self) -> str:
+        """The same, without the last lines that the target wrote."""
+        return self.error.partition(LAST_LINES)[0]
+
 
 def _named(target: str, error: str) -> str:
     return error if error.startswith(target) else f"{target}: {error}"
@@ -234,6 +240,7 @@ class RolloutResult(Model):
         phase: one of the final phases.
         reason: why it did not succeed, for people.
         regions: the last state of each region that was started: ``succeeded``, ``rolled_back``, …
+        without: what a success went without, for people: ``2 regions dropped, 1 target failed``.
         undo: what can still be taken back; None when nothing was left changed.
         one_way: why that would be wrong all the same: a migration that cannot be taken back.
     """
@@ -242,5 +249,6 @@ class RolloutResult(Model):
     phase: RolloutPhase
     reason: str = ""
     regions: dict[str, str] = Field(default_factory=dict)
+    without: str = ""
     undo: Undo | None = None
     one_way: str = ""

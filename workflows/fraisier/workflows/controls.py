@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, TypeVar
 
 from temporalio import workflow
@@ -12,6 +12,9 @@ from fraisier.workflows.carrying import Carried
 from fraisier.workflows.verbs import VOTES, Verb, VerbRequest, refused_one_way
 
 R = TypeVar("R")
+
+Tell = Callable[[datetime | None], None]
+"""Is told when a wait will end by itself, and None when a pause has stopped its clock."""
 
 
 class Interrupted(Exception):
@@ -156,14 +159,17 @@ class Controls(Carried):
         """Wait while paused."""
         await self.until(lambda: not self.paused)
 
-    async def wait(self, duration: Callable[[], timedelta], why: str) -> None:
+    async def wait(self, duration: Callable[[], timedelta], why: str, tell: Tell) -> None:
         """Wait for `duration`, which may change meanwhile; a pause stops the clock."""
         passed = 0.0
         while passed < duration().total_seconds():
+            if self.paused:
+                tell(None)
             await self.hold()
             asked, started = duration(), workflow.time()
-            left = max(asked.total_seconds() - passed, 0)
-            await self.until(lambda: self.paused or duration() != asked, timedelta(seconds=left), why)  # noqa: B023
+            left = timedelta(seconds=max(asked.total_seconds() - passed, 0))
+            tell(workflow.now() + left)
+            await self.until(lambda: self.paused or duration() != asked, left, why)  # noqa: B023
             passed += workflow.time() - started
 
     async def decide(self, timeout: timedelta) -> Verb | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any
 
 from temporalio import workflow
@@ -143,7 +144,16 @@ class Crew:
     async def _soak(self, report: RegionReport) -> None:
         if report.outcome is RegionOutcome.SUCCEEDED:
             name = report.region
-            await self._controls.wait(lambda: self._plan.regions[name].soak, f"soak after {name}")
+
+            def tell(end: datetime | None) -> None:
+                self._state.waits(name, "the soak", end)
+                self._show()
+
+            try:
+                await self._controls.wait(lambda: self._plan.regions[name].soak, f"soak after {name}", tell)
+            finally:
+                self._state.waits(name, "")
+            self._show()
 
     async def _roll_out(self, name: str, number: int, generation: int) -> RegionReport:
         """Roll a region out; after a canary that waits to be promoted, the rest of it in a run of its own."""

@@ -44,9 +44,10 @@ def region_details(region: str, doing: str, reports: Sequence[TargetReport]) -> 
 def rollout_details(status: RolloutStatus) -> str:
     """The page of a rollout: phase, what it waits for, waves, gates."""
     head = f"**{status.service} {status.version}** (`{status.digest[:19]}`) — {status.phase.value.replace('_', ' ')}"
-    lines = [head + (", paused" if status.paused else ""), _tally(status.waves)]
+    head += (", paused" if status.paused else "") + (f", {status.without}" if status.without else "")
+    lines = [head, _tally(status.waves)]
     if status.waiting_for:
-        lines.append(f"Waiting for {status.waiting_for}.")
+        lines.append(f"Waiting for {status.waits}.")
     if status.reason:
         lines.append(f"Why: {status.reason}")
     if status.refused:
@@ -54,6 +55,8 @@ def rollout_details(status: RolloutStatus) -> str:
     crowded = sum(len(wave.regions) for wave in status.waves) > ROWS_SHOWN
     waves = map(_crowd if crowded else _wave, status.waves)
     lines.append("\n".join(["| wave | region | state | why |", "|---|---|---|---|", *waves]))
+    if status.dropped:
+        lines.append(f"Dropped: {', '.join(status.dropped)}.")
     if status.one_way:
         lines.append(f"A rollback needs an override: {status.one_way}.")
     if status.migrations:
@@ -83,9 +86,8 @@ def _wave(wave: WaveStatus) -> str:
 
 
 def _region(wave: WaveStatus, one: RegionStatus) -> str:
-    return (
-        f"| {wave.number} ({wave.state}) | {one.name} | {_state(one.state)} | {_cell(one.waiting_for or one.error)} |"
-    )
+    state, why = wave.state.replace("_", " "), _cell(one.waits or one.error)
+    return f"| {wave.number} ({state}) | {one.name} | {_state(one.state)} | {why} |"
 
 
 def _crowd(wave: WaveStatus) -> str:
@@ -94,7 +96,10 @@ def _crowd(wave: WaveStatus) -> str:
     named = sorted(telling, key=lambda one: one.state == RUNNING)[:ROWS_SHOWN]
     shown = {one.name for one in named}
     counted = Counter(one.state for one in wave.regions if one.name not in shown)
-    rows = [f"| {wave.number} ({wave.state}) | {count} more | {_state(state)} | |" for state, count in counted.items()]
+    rows = [
+        f"| {wave.number} ({wave.state.replace('_', ' ')}) | {count} more | {_state(state)} | |"
+        for state, count in counted.items()
+    ]
     return "\n".join([*(_region(wave, one) for one in named), *rows])
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from temporalio import workflow
@@ -13,7 +13,7 @@ from fraisier.workflows.activities.measures import MeasureActivities
 from fraisier.workflows.approvals import Ballot
 from fraisier.workflows.carrying import Carried
 from fraisier.workflows.contracts import RolloutInput
-from fraisier.workflows.controls import Controls, Interrupted
+from fraisier.workflows.controls import Controls, Interrupted, Tell
 from fraisier.workflows.evidence import Evidence
 from fraisier.workflows.failures import describe, was_cancelled
 from fraisier.workflows.gate_plans import GatePlan
@@ -36,11 +36,13 @@ class Question:
     Attributes:
         regions: what is expected of each.
         given_up: whether nobody wants the answer any more.
+        tell: is told when the time for an answer is over.
     """
 
     wave: WavePlan
     gate: GatePlan
     regions: dict[str, RegionExpectation]
+    tell: Tell
     given_up: Callable[[], bool] = lambda: False
 
 
@@ -52,15 +54,25 @@ class Gatekeeper(Carried):
         state: what is known of regions.
         controls: whose interruptions are heeded, and where votes arrive.
         evidence: what ties the rollout to the streams.
+        on_change: called after the state changed, to show it.
     """
 
     KEPT: ClassVar[dict[str, Any]] = {"_asked": int}
 
-    def __init__(self, order: RolloutInput, state: RolloutState, controls: Controls, evidence: Evidence) -> None:
+    def __init__(
+        self,
+        order: RolloutInput,
+        state: RolloutState,
+        controls: Controls,
+        evidence: Evidence,
+        *,
+        on_change: Callable[[], None],
+    ) -> None:
         self._order = order
         self._state = state
         self._controls = controls
         self._evidence = evidence
+        self._show = on_change
         self._asked = 0
 
     @property
@@ -78,27 +90,30 @@ class Gatekeeper(Carried):
     async def ask(self, wave: WavePlan, asked: GatePlan) -> GateReport:
         """Ask a gate about a wave and tell its verdict; a pause stops its clock, and it measures anew after it."""
         self._evidence.mint_early(f"wave {wave.number + 1}")
-        report = await self._ask(Question(wave, asked, self._expected(self._rolled_out(wave))))
+        report = await self._ask(Question(wave, asked, self._expected(self._rolled_out(wave)), self._tell))
         if report is None:
             raise RuntimeError("only the gate of a canary is ever given up")
         return report
 
     async def ask_about(
-        self, name: str, wave: WavePlan, asked: GatePlan, given_up: Callable[[], bool]
+        self, name: str, wave: WavePlan, asked: GatePlan, given_up: Callable[[], bool], tell: Tell
     ) -> GateReport | None:
         """Ask a gate about what is done in one region by now; None when it was given up."""
         expected = self._expected((name,))[name]
         done = expected.model_copy(update={"targets": tuple(self._state.done[name]), "tolerance": 0})
-        return await self._ask(Question(wave, asked, {name: done}, given_up))
+        return await self._ask(Question(wave, asked, {name: done}, tell, given_up))
 
     async def _ask(self, question: Question) -> GateReport | None:
         left = question.gate.timeout.total_seconds()
         report = None
         while report is None:
+            if self._controls.paused:
+                question.tell(None)
             await self._controls.hold()
             if question.given_up():
                 return None
             started = workflow.time()
+            question.tell(workflow.now() + timedelta(seconds=max(left, 0)))
             report = await self._once(question, max(left, 0))
             left -= workflow.time() - started
         self._controls.ballot = None
@@ -107,6 +122,10 @@ class Gatekeeper(Carried):
             GATE_EVENTS[report.verdict], step=f"gate.{self._asked}", data=_told(question, report)
         )
         return report
+
+    def _tell(self, end: datetime | None) -> None:
+        self._state.until(end)
+        self._show()
 
     async def _once(self, question: Question, seconds: float) -> GateReport | None:
         """One go at it; None when a pause came between, or it was given up."""

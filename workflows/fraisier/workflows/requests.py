@@ -11,7 +11,7 @@ from fraisier.workflows.activities.requests import RequestActivities
 from fraisier.workflows.carrying import Carried
 from fraisier.workflows.contracts import RolloutInput
 from fraisier.workflows.controls import Controls
-from fraisier.workflows.failures import describe
+from fraisier.workflows.failures import describe, was_cancelled
 from fraisier.workflows.policy import LISTEN
 from fraisier.workflows.rollout_state import RolloutState
 from fraisier.workflows.steps import ListenInput, SentVerb
@@ -70,6 +70,8 @@ class Requests(Carried):
                 finally:
                     self._obeying = False
         except ActivityError as error:
+            if was_cancelled(error):
+                return  # by `stop`
             workflow.logger.warning("verbs that come as events are heard no more: %s", describe(error))
 
     async def _next(self) -> SentVerb:

@@ -169,7 +169,8 @@ class RolloutWorkflow(WayBack):
                     await self._renew(Position(wave=number, pending=pending, generation=generation))
                 return
             reason = "; ".join(f"{name} failed: {report.error}" for name, report in failed.items())
-            decision = await self._after_failure(wave, reason, fails)
+            brief = "; ".join(f"{name} failed: {report.brief}" for name, report in failed.items())
+            decision = await self._after_failure(wave, reason, fails, brief)
             started = {report.region for report in reports}
             later = tuple(name for name in pending if name not in started and name in self._plan.wave(number).regions)
             if decision is Verb.SKIP:
@@ -225,7 +226,7 @@ class RolloutWorkflow(WayBack):
             self._state.wave(number, "soaking")
             which = "the last" if self._plan.is_last(wave) else "this"
             self._go(RolloutPhase.SOAKING, f"the soak after {which} wave; rollback is armed")
-            await self._controls.wait(lambda: self._plan.wave(number).soak, f"soak after wave {number}")
+            await self._controls.wait(lambda: self._plan.wave(number).soak, f"soak after wave {number}", self._tell_end)
 
     async def _pass_gates(self, wave: WavePlan) -> tuple[str, ...]:
         """Ask every gate between this wave and the next; returns the regions that a retry shall run again."""

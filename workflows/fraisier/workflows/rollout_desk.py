@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, ClassVar
 
 from temporalio import workflow
@@ -54,7 +55,7 @@ class RolloutDesk(Carried):
         self._state = RolloutState(order, workflow.now())
         self._controls = Controls()
         self._evidence = Evidence(order)
-        self._gatekeeper = Gatekeeper(order, self._state, self._controls, self._evidence)
+        self._gatekeeper = Gatekeeper(order, self._state, self._controls, self._evidence, on_change=self._show)
         self._crew = Crew(order, self._state, self._controls, self._evidence, self._gatekeeper, on_change=self._show)
         self._requests = Requests(order, self._state, self._controls, self._obey, self._refuse)
         self._verbs = 0
@@ -209,6 +210,11 @@ class RolloutDesk(Carried):
 
     def _go(self, phase: RolloutPhase, waiting_for: str = "", reason: str | None = None) -> None:
         self._state.enter(phase, waiting_for=waiting_for, reason=reason)
+        self._show()
+
+    def _tell_end(self, at: datetime | None) -> None:
+        """Show when what is waited for ends by itself."""
+        self._state.until(at)
         self._show()
 
     def _show(self) -> None:

@@ -101,14 +101,18 @@ class RolloutState(Carried):
 
     def enter(self, phase: RolloutPhase, *, waiting_for: str = "", reason: str | None = None) -> None:
         """Go to a phase, saying what it waits for and, once known, why it fails or goes back."""
-        self._status |= {"phase": phase, "waiting_for": waiting_for}
+        self._status |= {"phase": phase, "waiting_for": waiting_for, "until": None}
         for number, state in self._waves.items():
             if phase is RolloutPhase.ROLLED_BACK and state != "waiting":
-                self._waves[number] = "rolled back"
+                self._waves[number] = "rolled_back"
             elif phase in _NOT_FORWARD and state in ("running", "soaking", "gate"):
                 self._waves[number] = "stopped"
         if reason is not None:
             self._status["reason"] = reason
+
+    def until(self, at: datetime | None) -> None:
+        """Note when what is waited for ends by itself."""
+        self._status["until"] = at
 
     def looked_at(self, report: PreflightReport) -> None:
         """Note what preflight found; what ran before on a target that was touched since is known already."""
@@ -124,13 +128,14 @@ class RolloutState(Carried):
         """Those regions that no preflight has looked at."""
         return [name for name in names if name not in self.unfit]
 
-    def region(self, name: str, state: str, error: str = "") -> None:
+    def region(self, name: str, state: str, error: str = "", *, failed: int = 0) -> None:
         """Note how a region stands."""
-        self._regions[name] = self._regions[name].model_copy(update={"state": state, "error": error})
+        told = {"state": state, "error": error, "failed": failed}
+        self._regions[name] = self._regions[name].model_copy(update=told)
 
     def region_ended(self, report: RegionReport) -> None:
         """Note a region's report, and the targets that it touched in this run or an earlier one."""
-        self.region(report.region, report.outcome.value, report.error)
+        self.region(report.region, report.outcome.value, report.error, failed=len(report.failed))
         self.waits(report.region, "")
         before = self.touched.get(report.region, ())
         self.touched[report.region] = (*before, *(name for name in report.touched if name not in before))
@@ -205,11 +210,12 @@ class RolloutState(Carried):
         """Note the votes on an open gate."""
         open_gate = self._gates[ballot.wave, ballot.gate]
         self._gates[ballot.wave, ballot.gate] = open_gate.model_copy(update={"detail": ballot.seen})
-        self._status["waiting_for"] = f"gate {ballot.gate} of wave {ballot.wave}: {ballot.waiting_for}"
+        waiting_for = f"gate {ballot.gate} of wave {ballot.wave}: {ballot.waiting_for}"
+        self._status["waiting_for"] = "" if ballot.decided else waiting_for
 
-    def waits(self, name: str, why: str) -> None:
-        """Note what keeps a region from starting; empty when nothing does."""
-        self._regions[name] = self._regions[name].model_copy(update={"waiting_for": why})
+    def waits(self, name: str, why: str, until: datetime | None = None) -> None:
+        """Note what a region waits for, and when that ends by itself; empty when it waits for nothing."""
+        self._regions[name] = self._regions[name].model_copy(update={"waiting_for": why, "until": until})
 
     def hear(self, told: RegionWaits) -> None:
         """Note what a running region says that it waits for."""
@@ -221,7 +227,7 @@ class RolloutState(Carried):
         self._status["refused"] = f"{verb}, by {request.by or 'a signal'}: {refusal}"
 
     def waits_for(self, name: str) -> str:
-        """What keeps a region from starting."""
+        """What a region waits for."""
         return self._regions[name].waiting_for
 
     @property
@@ -266,7 +272,7 @@ class RolloutState(Carried):
         plan = self.plan
         standing = {name for wave in plan.waves for name in wave.regions}
         kept = what_keeps(self._regions.values())
-        told = self._status | ({"waiting_for": kept} if kept else {})
+        told = self._status | ({"waiting_for": kept, "until": None} if kept else {})
         return RolloutStatus(
             rollout_id=self._order.rollout_id,
             service=plan.service,

@@ -32,24 +32,27 @@ class WayBack(RolloutDesk):
         for name, part in self._parts().items():
             part.recall((order.carried or {}).get(name, {}))
 
-    async def _after_failure(self, wave: WavePlan, reason: str, failed: dict[str, OnFailure]) -> Verb:
+    async def _after_failure(self, wave: WavePlan, reason: str, failed: dict[str, OnFailure], brief: str = "") -> Verb:
         """Do what each failed region is to do, then wait for a decision; an inconclusive gate (none) only waits.
 
-        Once there is no clean way back, nothing goes back by itself.
+        Once there is no clean way back, nothing goes back by itself. People are asked by the `brief` reason, if given.
         """
         self._state.wave(wave.number, "failed")
         failed = {} if self._controls.one_way else failed
         if OnFailure.ROLLBACK_ALL in failed.values():
             raise RolloutFailed(reason, back=self._state.touched)
         back = [name for name, fails in failed.items() if fails is OnFailure.ROLLBACK_REGION]
+        left: list[str] = []
         if back:
             self._state.enter(RolloutPhase.ROLLING_BACK, reason=reason)
-            reason = with_left(reason, await self._controls.to_the_end(self._take_back(back, reason, shut=never)))
+            left = await self._controls.to_the_end(self._take_back(back, reason, shut=never))
+        asked, reason = with_left(brief or reason, left), with_left(reason, left)
         self._go(
             RolloutPhase.DECISION,
-            f"a decision: {reason}. Send retry, skip, rollback or cancel",
+            f"a decision: {asked}. Send retry, skip, rollback or cancel",
             reason=reason,
         )
+        self._tell_end(workflow.now() + self._plan.decision_timeout)
         decision = await self._controls.decide(self._plan.decision_timeout)
         if decision is None:
             raise RolloutFailed(reason)
@@ -92,7 +95,8 @@ class WayBack(RolloutDesk):
         types = {RolloutPhase.SUCCEEDED: "completed", RolloutPhase.ROLLED_BACK: "rolled_back"}
         kind = types.get(status.phase, "cancelled" if status.phase is RolloutPhase.CANCELLED else "failed")
         try:
-            await self._evidence.announce(f"deployment.{kind}", data={"reason": status.reason})
+            without = {"without": status.without} if status.without else {}
+            await self._evidence.announce(f"deployment.{kind}", data={"reason": status.reason} | without)
         except ActivityError as error:
             # What the rollout did stands, whether or not the streams tell of its end.
             self._go(status.phase, reason=f"{status.reason}; its end could not be told: {describe(error)}".lstrip("; "))
@@ -103,6 +107,7 @@ class WayBack(RolloutDesk):
             phase=status.phase,
             reason=status.reason,
             regions=self._state.ended_regions(),
+            without=status.without,
             undo=self._state.undo(),
             one_way=self._controls.one_way,
         )

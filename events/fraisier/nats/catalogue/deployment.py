@@ -31,6 +31,7 @@ class Ended(Outcome):
     """An end."""
 
     wave: Annotated[int | None, Field(description="the number of the wave, from 1")] = None
+    without: Annotated[str | None, Field(description="what a rollout that succeeded went without, in words")] = None
 
 
 class WaveStarted(Payload):

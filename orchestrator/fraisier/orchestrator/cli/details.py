@@ -30,7 +30,7 @@ async def _details(service: str, output: str) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.markup import escape  # noqa: PLC0415
 
-    from fraisier.orchestrator.cli.render import whole_table  # noqa: PLC0415
+    from fraisier.orchestrator.cli.tables import whole_table  # noqa: PLC0415
     from fraisier.orchestrator.connections import connect_temporal  # noqa: PLC0415
     from fraisier.orchestrator.steering import Steering  # noqa: PLC0415
 

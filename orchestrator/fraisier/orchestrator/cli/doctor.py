@@ -21,11 +21,11 @@ def add_to(app: typer.Typer) -> None:
 
 async def _doctor() -> ExitCode:
     from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
 
+    from fraisier.orchestrator.cli.tables import whole_table  # noqa: PLC0415
     from fraisier.orchestrator.doctor import examine  # noqa: PLC0415
 
-    table = Table("", "what", "found", "way out")
+    table = whole_table("", "what", "found", "way out")
     findings = [finding async for finding in examine()]
     for one in findings:
         mark = "[green]ok[/green]" if one.good else "[red]no[/red]" if one.needed else "[yellow]--[/yellow]"

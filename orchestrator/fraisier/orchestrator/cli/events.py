@@ -92,12 +92,12 @@ async def _tail(service: str, region: str, rollout: str, *, since_start: bool, f
 
     from fraisier.nats import Event, NatsEventBus  # noqa: PLC0415
     from fraisier.nats.subjects import DOMAINS  # noqa: PLC0415
-    from fraisier.orchestrator.cli.render import print_event  # noqa: PLC0415
+    from fraisier.orchestrator.cli.render import LastLines, print_event  # noqa: PLC0415
     from fraisier.orchestrator.connections import connect_nats  # noqa: PLC0415
 
     client, config = await connect_nats()
     bus = NatsEventBus(client, config.streams)
-    console = Console()
+    console, last_lines = Console(), LastLines()
     try:
         after = {domain: 0 if since_start else await bus.last_sequence(domain) for domain in DOMAINS}
         while True:
@@ -116,7 +116,7 @@ async def _tail(service: str, region: str, rollout: str, *, since_start: bool, f
                 if raw:
                     typer.echo(event.to_json().decode())
                 else:
-                    print_event(console, event)
+                    print_event(console, event, last_lines)
             if not follow:
                 return
             await asyncio.sleep(0.5)

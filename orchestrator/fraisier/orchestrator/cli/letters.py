@@ -48,7 +48,7 @@ async def _dead(output: str) -> None:
 
     from rich.console import Console  # noqa: PLC0415
 
-    from fraisier.orchestrator.cli.render import whole_table  # noqa: PLC0415
+    from fraisier.orchestrator.cli.tables import whole_table  # noqa: PLC0415
 
     async with _letters() as letters:
         found = [letter async for letter in letters.read()]

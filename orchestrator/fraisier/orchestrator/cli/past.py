@@ -54,7 +54,7 @@ def _print(found: "Sequence[Entry]", columns: "dict[str, Callable[[Entry], str]]
     from rich.console import Console  # noqa: PLC0415
     from rich.markup import escape  # noqa: PLC0415
 
-    from fraisier.orchestrator.cli.render import whole_table  # noqa: PLC0415
+    from fraisier.orchestrator.cli.tables import whole_table  # noqa: PLC0415
 
     table = whole_table(*columns)
     for entry in found:

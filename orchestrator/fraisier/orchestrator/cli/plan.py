@@ -56,7 +56,8 @@ def _story(plan: "Plan") -> "Iterator[str]":
     yield f"{plan.service} {plan.release.version} ({plan.release.digest or plan.release.image})"
     yield from _databases(plan, "expand")
     for wave in plan.waves:
-        yield f"wave {wave.number}, {wave.max_parallel} of {len(wave.regions)} regions at once"
+        at_once = f", {wave.max_parallel} at a time" if wave.max_parallel < len(wave.regions) else ""
+        yield f"wave {wave.number} of {len(plan.waves)}: {', '.join(wave.regions)}{at_once}"
         for name in wave.regions:
             yield from _region(plan.regions[name])
         if wave.soak:
@@ -68,11 +69,22 @@ def _story(plan: "Plan") -> "Iterator[str]":
 
 
 def _region(region: "RegionPlan") -> "Iterator[str]":
+    from fraisier.providers.duration import format_duration  # noqa: PLC0415
     from fraisier.workflows.arithmetic import batches  # noqa: PLC0415
+    from fraisier.workflows.status import counted  # noqa: PLC0415
 
-    yield f"  {region.name}"
-    for batch in batches(region.targets, canary=region.canary, max_parallel=region.max_parallel):
-        yield f"    {', '.join(target.name for target in batch)}"
+    may_fail = f"; {region.tolerance} may fail" if region.tolerance else ""
+    yield f"  {region.name}: {counted(len(region.targets), 'target')}{may_fail}"
+    cut = batches(region.targets, canary=region.canary, max_parallel=region.max_parallel)
+    for number, batch in enumerate(cut, start=1):
+        is_canary = number == 1 and region.canary
+        yield f"    batch {number}{', the canary' if is_canary else ''}: {', '.join(target.name for target in batch)}"
+        if is_canary and region.promotion is not None:
+            gates = "".join(f"{gate.name}, " for gate in region.promotion.gates)
+            timeout = "" if gates else f" within {format_duration(region.promotion.timeout)}"
+            yield f"    then waits for {gates and f'its gates {gates}or '}promote{timeout}"
+    if region.soak:
+        yield f"    soak {format_duration(region.soak)}"
 
 
 def _databases(plan: "Plan", phase: str) -> "Iterator[str]":
@@ -109,7 +121,7 @@ def _print(found: "list[TargetChange]") -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.markup import escape  # noqa: PLC0415
 
-    from fraisier.orchestrator.cli.render import whole_table  # noqa: PLC0415
+    from fraisier.orchestrator.cli.tables import whole_table  # noqa: PLC0415
 
     colours = {"none": "dim", "deploy": "green", "drift": "yellow", "unknown": "red"}
     table = whole_table("wave", "region", "target", "runs", "would run", "change", "why")

@@ -1,16 +1,15 @@
 """Rollouts and events in plain words."""
 
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
 from fraisier.nats import Event
+from fraisier.providers.errors import LAST_LINES
 from fraisier.workflows.contracts import RolloutPhase
 from fraisier.workflows.status import RolloutStatus
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 COLOURS = {
     "completed": "green",
@@ -66,6 +65,22 @@ WORDS = {
 }
 
 
+class LastLines:
+    """The last lines that targets wrote before they failed: a region's failure and a rollout's repeat them."""
+
+    def __init__(self) -> None:
+        self._told: deque[str] = deque(maxlen=100)
+
+    def once(self, text: str) -> str:
+        """A text without those of its last lines that were told before."""
+        for lines in self._told:
+            text = text.replace(LAST_LINES + lines, "")
+        _, _, lines = text.partition(LAST_LINES)
+        if lines:
+            self._told.append(lines)
+        return text
+
+
 DERIVED = ("regions", "who", "by", "change")
 
 
@@ -88,11 +103,12 @@ def sentence(event: Event) -> str:
     return WORDS.get(event.event_type, f"{event.event_type} {{who}}").format(**known).strip().removesuffix(":")
 
 
-def print_event(console: Console, event: Event) -> None:
+def print_event(console: Console, event: Event, last_lines: LastLines) -> None:
     """One line: time, type, sentence."""
     colour = COLOURS.get(event.event_type.partition(".")[2], "default")
+    said = escape(last_lines.once(sentence(event)))
     console.print(
-        f"[dim]{event.time:%H:%M:%S}  {event.event_type:<28}[/dim] [{colour}]{escape(sentence(event))}[/{colour}]",
+        f"[dim]{event.time:%H:%M:%S}  {event.event_type:<28}[/dim] [{colour}]{said}[/{colour}]",
         highlight=False,
         soft_wrap=True,
     )
@@ -100,43 +116,46 @@ def print_event(console: Console, event: Event) -> None:
 
 def print_status_change(console: Console, before: RolloutStatus | None, now: RolloutStatus) -> None:
     """What a status tells that no event does: what the rollout waits for now, and a pause."""
-    if now.waiting_for and (before is None or before.waiting_for != now.waiting_for):
-        console.print(f"          waiting for {escape(now.waiting_for)}", style="dim", highlight=False, soft_wrap=True)
+    if now.waits and (before is None or before.waits != now.waits):
+        console.print(f"          waiting for {escape(now.waits)}", style="dim", highlight=False, soft_wrap=True)
     if before is not None and now.paused and not before.paused:
         console.print("          paused: fraisier resume lets it go on")
 
 
-def whole_table(*headings: str) -> "Table":
-    """A table that breaks what is too long for the terminal and cuts nothing: IDs are there to be copied."""
-    from rich.table import Column, Table  # noqa: PLC0415
-
-    return Table(*(Column(heading, overflow="fold") for heading in headings))
+def state_in_words(state: str, without: str = "") -> str:
+    """A state of a rollout, a wave or a region, with what a success went without."""
+    return ", ".join(part for part in (state.replace("_", " "), without) if part)
 
 
 def print_status(console: Console, status: RolloutStatus) -> None:
     """A whole status."""
-    head = f"[bold]{status.service} {status.version}[/bold]  {status.phase.value.replace('_', ' ')}"
-    console.print(head + ("  [yellow]paused[/yellow]" if status.paused else ""), highlight=False)
+    last_lines = LastLines()
+    head = f"[bold]{status.service} {status.version}[/bold]  {state_in_words(status.phase.value, status.without)}"
+    console.print(head + (", [yellow]paused[/yellow]" if status.paused else ""), highlight=False)
     console.print(
         f"rollout {status.rollout_id}, started by {status.actor or 'somebody'} at {status.started_at:%F %T} UTC"
     )
-    if status.waiting_for:
-        console.print(f"waiting for {escape(status.waiting_for)}")
+    if status.waits:
+        console.print(f"waiting for {escape(status.waits)}")
     if status.reason:
-        console.print(f"why: {escape(status.reason)}")
+        console.print(f"why: {escape(last_lines.once(status.reason))}")
     if status.refused:
         console.print(f"refused last: {escape(status.refused)}")
+    from fraisier.orchestrator.cli.tables import whole_table  # noqa: PLC0415
+
     table = whole_table("wave", "region", "targets", "state", "why")
     for wave in status.waves:
         for region in wave.regions:
             table.add_row(
-                f"{wave.number} {wave.state}",
+                f"{wave.number} {state_in_words(wave.state)}",
                 region.name,
-                str(region.targets),
-                region.state.replace("_", " "),
-                escape(region.waiting_for or region.error),
+                f"{region.targets}, {region.failed} failed" if region.failed else str(region.targets),
+                state_in_words(region.state),
+                escape(region.waits or last_lines.once(region.error)),
             )
     console.print(table)
+    if status.dropped:
+        console.print(f"dropped: {', '.join(status.dropped)}", highlight=False)
     if status.one_way:
         console.print(f"a rollback needs an override: {escape(status.one_way)}", highlight=False)
     for one in status.migrations:
@@ -148,10 +167,16 @@ def print_status(console: Console, status: RolloutStatus) -> None:
 
 def _where(status: RolloutStatus) -> str:
     regions = [region for wave in status.waves for region in wave.regions]
-    left = [f"{one.name} ({one.state.replace('_', ' ')})" for one in regions if one.state != "succeeded"]
+    left = [f"{one.name} ({state_in_words(one.state)})" for one in regions if one.state != "succeeded"]
     left += [f"{name} (dropped)" for name in status.dropped]
+    failed = [
+        f"{one.failed} of {one.targets} targets of {one.name}"
+        for one in regions
+        if one.state == "succeeded" and one.failed
+    ]
     total = len(regions) + len(status.dropped)
-    return f"{total - len(left)} of {total} regions; not in {', '.join(left)}" if left else "every region"
+    where = f"{total - len(left)} of {total} regions" if left else "every region"
+    return f"{where}; not in {', '.join([*left, *failed])}" if left or failed else where
 
 
 def final_sentence(status: RolloutStatus) -> str:

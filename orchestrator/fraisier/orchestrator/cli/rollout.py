@@ -18,7 +18,12 @@ app = typer.Typer(help="Start, watch and list rollouts.", no_args_is_help=True)
 
 Service = Annotated[str, typer.Argument(help="The service, as the manifest calls it.", show_default=False)]
 Output = Annotated[Literal["table", "json"], typer.Option("--output", "-o", help="How to print.")]
-By = Annotated[str, typer.Option("--by", help="Who asks; kept in the audit.", default_factory=getpass.getuser)]
+By = Annotated[
+    str,
+    typer.Option(
+        "--by", help="Who asks; kept in the audit.", default_factory=getpass.getuser, show_default="your user name"
+    ),
+]
 
 
 @app.command()
@@ -86,14 +91,19 @@ async def _watch(client: "FraisierClient", service: str) -> ExitCode:
     from rich.console import Console  # noqa: PLC0415
 
     from fraisier.nats import Event  # noqa: PLC0415
-    from fraisier.orchestrator.cli.render import final_sentence, print_event, print_status_change  # noqa: PLC0415
+    from fraisier.orchestrator.cli.render import (  # noqa: PLC0415
+        LastLines,
+        final_sentence,
+        print_event,
+        print_status_change,
+    )
 
-    console = Console()
+    console, last_lines = Console(), LastLines()
     last: RolloutStatus | None = None
     try:
         async for news in client.watch(service):
             if isinstance(news, Event):
-                print_event(console, news)
+                print_event(console, news, last_lines)
             else:
                 print_status_change(console, last, news)
                 last = news
@@ -102,7 +112,7 @@ async def _watch(client: "FraisierClient", service: str) -> ExitCode:
         raise
     if last is None:
         return ExitCode.FAILED
-    console.print(final_sentence(last), style="bold", highlight=False, soft_wrap=True)
+    console.print(last_lines.once(final_sentence(last)), style="bold", highlight=False, soft_wrap=True)
     return exit_code(last)
 
 
@@ -137,7 +147,8 @@ async def _list(output: str) -> None:
 
     from rich.console import Console  # noqa: PLC0415
 
-    from fraisier.orchestrator.cli.render import whole_table  # noqa: PLC0415
+    from fraisier.orchestrator.cli.render import state_in_words  # noqa: PLC0415
+    from fraisier.orchestrator.cli.tables import whole_table  # noqa: PLC0415
     from fraisier.orchestrator.connections import connect_temporal  # noqa: PLC0415
     from fraisier.orchestrator.steering import Steering  # noqa: PLC0415
 
@@ -148,5 +159,5 @@ async def _list(output: str) -> None:
     table = whole_table("service", "version", "state", "rollout, started (UTC)", "took")
     for one in found:
         took = str(one.ended_at - one.started_at).partition(".")[0] if one.ended_at else ""
-        table.add_row(one.service, one.version, one.state.replace("_", " "), one.rollout_id, took)
+        table.add_row(one.service, one.version, state_in_words(one.state, one.without), one.rollout_id, took)
     Console().print(table)

@@ -10,16 +10,17 @@ from fraisier.orchestrator.cli.run import run
 
 VERBS = {
     "rollback": (
-        "Take every touched region back to what it ran before, last wave first; after the rollout has ended too, as a "
-        "rollout of its own."
+        "Take every touched region back to what it ran before, last wave first; also after the rollout has ended.",
+        "--reason 'errors in eu'",
     ),
-    "pause": "Start nothing new: no batch, no region, no gate. Running steps end.",
-    "resume": "Let a paused rollout go on.",
-    "skip": "Go on without what failed.",
-    "cancel": "End the rollout now and leave everything as it is.",
-    "approve": "Vote for the gate that waits for approval; --by is one of its approvers.",
-    "reject": "Vote against the gate that waits for approval: it fails.",
+    "pause": ("Start nothing new: no batch, no region, no gate. Running steps end.", "--reason 'to look at errors'"),
+    "resume": ("Let a paused rollout go on.", "--reason 'all is well'"),
+    "skip": ("Go on without what failed.", "--reason 'eu is closed this week'"),
+    "cancel": ("End the rollout now and leave everything as it is.", "--reason 'superseded'"),
+    "approve": ("Vote for the gate that waits for approval; --by is one of its approvers.", "--by ann"),
+    "reject": ("Vote against the gate that waits for approval: it fails.", "--by ann --reason 'errors in eu'"),
 }
+"""What each does, and how it is called for example."""
 
 
 Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; kept in the audit.")]
@@ -30,8 +31,8 @@ Override = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Add a command for each verb."""
-    for name, what in VERBS.items():
-        app.command(name, help=f"{what}\n\nExample: fraisier {name} api --reason 'errors in eu'")(
+    for name, (what, example) in VERBS.items():
+        app.command(name, help=f"{what}\n\nExample: fraisier {name} api {example}")(
             _rollback if name == "rollback" else _command(name)
         )
 

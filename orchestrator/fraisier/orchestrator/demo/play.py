@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fraisier.nats import Event
-from fraisier.orchestrator.cli.render import final_sentence, print_event, print_status_change
+from fraisier.orchestrator.cli.render import LastLines, final_sentence, print_event, print_status_change
 from fraisier.orchestrator.client import FraisierClient
 from fraisier.orchestrator.connections import connections
 from fraisier.orchestrator.demo.engine import docker_site
@@ -68,9 +68,10 @@ class Stage:
         """Start a rollout and show it to its end; with `rollback`, signal it during its last soak."""
         handle = await self.client.start(manifest, actor="demo")
         last: RolloutStatus | None = None
+        last_lines = LastLines()
         async for news in self.client.watch(SERVICE):
             if isinstance(news, Event):
-                print_event(self.console, news)
+                print_event(self.console, news, last_lines)
                 continue
             print_status_change(self.console, last, news)
             if rollback and news.phase is RolloutPhase.SOAKING:
@@ -80,7 +81,9 @@ class Stage:
             last = news
         if last is None:
             raise DemoFailed("the rollout had no status")
-        self.console.print(f"          {final_sentence(last)}", style="bold", highlight=False, soft_wrap=True)
+        self.console.print(
+            f"          {last_lines.once(final_sentence(last))}", style="bold", highlight=False, soft_wrap=True
+        )
         return last
 
     async def show(self, expected: str) -> None:

@@ -9,7 +9,7 @@ from fraisier.providers.compose.engine import PROJECT_SERVICE, ProjectEngine
 from fraisier.providers.compose.options import ComposeOptions
 from fraisier.providers.docker.containers import Container
 from fraisier.providers.docker.probes import own_health
-from fraisier.providers.errors import CommandFailed
+from fraisier.providers.errors import LAST_LINES, CommandFailed
 from fraisier.providers.health import Sighting
 
 LOOK_EVERY_S = 0.2
@@ -159,7 +159,7 @@ class Project:
         state = member.inspected["State"]
         tail = await self.engine.tail(member.id)
         return CommandFailed(
-            f"{self.target}: service {seen.detail}; its last lines:\n{tail}",
+            f"{self.target}: service {seen.detail}{LAST_LINES}{tail}",
             target=self.target,
             step=step,
             command="docker compose up",

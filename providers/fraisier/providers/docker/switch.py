@@ -16,7 +16,7 @@ from fraisier.providers.docker.containers import (
 )
 from fraisier.providers.docker.engine import Engine
 from fraisier.providers.docker.options import DockerOptions
-from fraisier.providers.errors import CommandFailed
+from fraisier.providers.errors import LAST_LINES, CommandFailed
 from fraisier.providers.models import Step
 
 LOOK_EVERY_S = 0.2
@@ -121,7 +121,7 @@ class Place:
         await self.engine.stop(container)
         ended = None if state["Running"] else int(state["ExitCode"])
         return CommandFailed(
-            f"{self.target}: the new container {_what_broke(state)}; its last lines:\n{tail}",
+            f"{self.target}: the new container {_what_broke(state)}{LAST_LINES}{tail}",
             target=self.target,
             step=step.name,
             command="start",

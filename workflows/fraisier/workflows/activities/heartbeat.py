@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from temporalio import activity
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from fraisier.workflows.policy import HEARTBEAT_EVERY
 
@@ -27,6 +28,9 @@ async def heartbeating(tell: Callable[[], str] | None = None) -> AsyncIterator[N
 
     Args:
         tell: what the heartbeat says, for people who look at the activity.
+
+    Raises:
+        ApplicationError: its workflow, or this attempt, is over, so that nobody wants to know how it ends.
     """
     work = asyncio.current_task()
 
@@ -47,6 +51,14 @@ async def heartbeating(tell: Callable[[], str] | None = None) -> AsyncIterator[N
     task = asyncio.create_task(beat())
     try:
         yield
+    except asyncio.CancelledError:
+        details = activity.cancellation_details()
+        if details is None or not details.not_found:
+            raise
+        # A cancellation that nobody asked for would be logged with its traceback, as a defect.
+        raise ApplicationError(
+            "its workflow, or this attempt, is over", category=ApplicationErrorCategory.BENIGN
+        ) from None
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):

@@ -68,7 +68,8 @@ def read_tree(path: Path) -> Any:
         # What is no text, a date that is none, a mapping as a key, nesting without end: the parser tells no line.
         raise ManifestInvalid(str(path), [Problem("", f"not YAML: {_first_line(error)}")]) from error
     if not isinstance(tree, dict):
-        raise ManifestInvalid(str(path), [Problem("", "a manifest is a mapping that starts with service:", 1)])
+        why = "it is empty" if tree is None else "a manifest is a mapping that starts with service:"
+        raise ManifestInvalid(str(path), [Problem("", f"{why}; fraisier init writes one to start from", 1)])
     return tree
 
 
