@@ -1,12 +1,14 @@
 """Migrations that a host runs: its lock and its marks are what makes them run once."""
 
 import asyncio
+import os
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fraisier.providers.bare_metal import BareMetalProvider
+from fraisier.providers.bare_metal import BareMetalProvider, script
 from fraisier.providers.errors import CommandFailed, CommandUnknown, StaleToken
 from fraisier.providers.migrations.migrator import PostgresMigrator
 from fraisier.providers.migrations.models import Migration, MigrationOrder, MigrationResult
@@ -83,6 +85,20 @@ async def test_a_lost_connection_neither_ends_nor_doubles_it_for_another_rollout
     # The first one's attempt was overtaken, so it left no record of its step; its mark is what counts.
     assert not (await second).changed
     assert ran.read_text() == "\n"
+    await provider.disconnect()
+
+
+async def test_it_goes_on_where_nobody_can_be_told_what_it_says(ssh_bench: SshBench):
+    provider, release = await staged(ssh_bench)
+    arguments = script.migration(provider._options, order(release, "echo", "said"))
+    nobody, writing = os.pipe()
+    os.close(nobody)
+    process = await asyncio.create_subprocess_exec(
+        *shlex.split(script.command_line(arguments)), stdout=asyncio.subprocess.DEVNULL, stderr=writing
+    )
+    os.close(writing)
+    assert await asyncio.wait_for(process.wait(), WAIT_S) == 0
+    assert not (await run(provider, order(release, "false", token=(6, 1, 1), rollout="r2"))).changed
     await provider.disconnect()
 
 
