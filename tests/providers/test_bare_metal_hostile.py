@@ -44,8 +44,14 @@ async def test_without_a_known_hosts_file_nobody_is_trusted(ssh_bench: SshBench,
 
 
 async def test_a_key_that_opens_nothing_is_told(ssh_bench: SshBench, tmp_path: Path):
-    with pytest.raises(AuthenticationFailed, match="deploy is not let in"):
-        await connected(ssh_bench, key_path=str(make_key(tmp_path / "other")))
+    other = str(make_key(tmp_path / "other"))
+    with pytest.raises(AuthenticationFailed, match=r"deploy is not let in .*; put its public key into .*_keys"):
+        await connected(ssh_bench, key_path=other)
+    with pytest.raises(AuthenticationFailed, match=r"root is not let in .* another user if sshd lets no root in"):
+        await connected(ssh_bench, key_path=other, username="root")
+    (tmp_path / "torn").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
+    with pytest.raises(AuthenticationFailed, match=r"torn cannot be used: .* give a key_path without a passphrase"):
+        await connected(ssh_bench, key_path=str(tmp_path / "torn"))
     with pytest.raises(AuthenticationFailed, match="there is no file"):
         await connected(ssh_bench, key_path=str(tmp_path / "none"))
 
@@ -204,8 +210,8 @@ async def test_preflight_tells_all_that_is_wrong_and_changes_nothing(ssh_bench: 
     with pytest.raises(PreflightFailed) as unfit:
         await provider.preflight(ssh_bench.release("1.0.0"))
     told = str(unfit.value)
-    assert "tar is not installed" in told
-    assert "none of sha256sum, shasum and openssl" in told
+    assert "tar is not installed: install it" in told
+    assert "none of sha256sum, shasum and openssl is installed: install one" in told
     assert "is not a link into" in told
     assert [path.name for path in ssh_bench.root.iterdir()] == ["current"]
     await provider.disconnect()
