@@ -21,7 +21,7 @@ from fraisier.orchestrator.launcher import find_server
 from fraisier.orchestrator.stack.ports import free_ports
 from tests.support.docker_engine import Engine
 from tests.support.releases import MakeRelease
-from tests.support.stand_ins import CERTIFICATES, NATS, NATS_BOX, PYTHON, TEMPORAL, public_images
+from tests.support.stand_ins import CERTIFICATES, DOCKER, NATS, NATS_BOX, PYTHON, TEMPORAL, public_images
 from tests.support.systemd_hosts import SystemdHost
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -58,6 +58,7 @@ def compose(docker_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("compose")
     names = ("docker-compose", "nats-server", "nats", "temporal")
     programs = {name: asyncio.run(find_server(name)).path for name in names}
+    programs["docker"] = Path(shutil.which("docker") or "")
     _copy_project(folder)
     api_version = docker_engine.run("version", "--format", "{{.Server.APIVersion}}").strip()
     compose = Compose(programs["docker-compose"], folder, _write_env(folder), api_version)
@@ -116,6 +117,7 @@ def _stand_ins(env: dict[str, str], programs: dict[str, Path]) -> dict[str, tupl
         f"natsio/nats-box:{env['NATS_BOX_VERSION']}": (NATS_BOX, (programs["nats"],)),
         f"temporalio/temporal:{env['TEMPORAL_VERSION']}": (TEMPORAL, (programs["temporal"],)),
         f"python:{env['PYTHON_VERSION']}": (PYTHON, (CERTIFICATES,)),
+        f"docker:{env['DOCKER_VERSION']}-cli": (DOCKER, (programs["docker"], programs["docker-compose"])),
     }
 
 
@@ -159,6 +161,19 @@ def test_the_worker_image_has_the_product_and_no_tools(compose: Compose, docker_
         "run", "--rm", "--entrypoint", "python3", image, "-c", f"{asked}; print(os.getuid(), found.find_spec('pytest'))"
     )
     assert told == "1000 None\n"
+
+
+def test_the_worker_image_can_have_the_compose_plugin(
+    compose: Compose, docker_engine: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("FRAISIER_WORKER", "worker-compose")
+    compose.run("build", "fraisier")
+    image = f"fraisier:{compose.env['FRAISIER_VERSION']}"
+    asked = """import asyncio, os
+from fraisier.providers.compose.plugin import Plugin
+print(os.getuid(), repr(asyncio.run(Plugin(None, engine=None, target="t1").missing())))"""
+    assert docker_engine.run("run", "--rm", "--entrypoint", "python3", image, "-c", asked) == "1000 ''\n"
+    docker_engine.run("rmi", image)
 
 
 async def test_the_worker_registers_and_a_rollout_runs(

@@ -1,6 +1,7 @@
 """Compose against what goes wrong: files, images, services that do not come up, ghosts, things done by hand."""
 
 import asyncio
+import contextlib
 import json
 import subprocess
 import tempfile
@@ -15,12 +16,14 @@ from fraisier.providers.errors import (
     CommandFailed,
     ConnectFailed,
     PreflightFailed,
+    ReleaseMissing,
     StaleToken,
 )
 from fraisier.providers.models import HealthCheck, Release
 from fraisier.providers.testing import QUICK, Rollout
 from tests.providers.compose_bench import ComposeBench
 from tests.providers.composing import SLEEPS, activate, connected, ill, image
+from tests.providers.docker_bench import build_image
 from tests.providers.ssh_bench import free_port
 
 pytestmark = pytest.mark.docker
@@ -69,7 +72,7 @@ async def test_a_worker_without_the_plugin_is_unfit(
 ):
     provider = await connected(compose_bench, env={"TOKEN": {"secret": "env:NOT_THERE"}})
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(PreflightFailed, match="the worker has no docker command") as unfit:
+    with pytest.raises(PreflightFailed, match=r"no docker command: see .*--target worker-compose") as unfit:
         await provider.preflight(Release(service=compose_bench.service, version="1", digest="api:1", image="api:1"))
     assert len(unfit.value.reasons) == 3
     (tmp_path / "docker").write_text("#!/bin/sh\nexit 1\n")
@@ -202,6 +205,53 @@ async def test_a_ghost_between_its_look_and_the_plugin_does_nothing(compose_benc
         await one.disconnect()
 
 
+async def test_a_bundle_that_a_worker_died_over_counts_for_nothing(
+    compose_bench: ComposeBench, monkeypatch: pytest.MonkeyPatch
+):
+    bench, provider = compose_bench, await connected(compose_bench)
+    old = bench.release("1.0.0")
+    for generation, release in enumerate((old, bench.release("2.0.0")), start=1):
+        await Rollout(bench, generation=generation).deploy(provider, release)
+    put = provider._engine.put
+
+    async def dies(container: str, archive: bytes) -> None:
+        with contextlib.suppress(CommandFailed):
+            await put(container, archive[:1024])
+        raise EOFError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(provider._engine, "put", dies)
+        with pytest.raises(EOFError):
+            await provider.stage(Rollout(bench, generation=3).step("stage"), old)
+    assert len(bench.ours("label=dev.fraisier.kind=bundle")) == 3
+    await provider.prune(Rollout(bench, generation=3).step("prune"), bench.service)
+    assert len(bench.ours("label=dev.fraisier.kind=bundle")) == 2
+    assert (await provider.inspect(bench.service)).kept == (old.ref,)
+    assert (await provider.rollback(Rollout(bench, generation=4).step("rollback"), old.ref)).changed
+    assert await bench.serving() == "1.0.0"
+    await provider.disconnect()
+
+
+async def test_a_rollback_to_images_that_were_removed_by_hand_changes_nothing(compose_bench: ComposeBench):
+    bench, provider = compose_bench, await connected(compose_bench, main="web")
+    helper = f"{bench.service}:1"
+    bench.engine.run("tag", build_image(bench.engine, "6.6.6"), helper)
+    bench.engine.run("build", "--quiet", "--tag", helper, "-", stdin=f"FROM {helper}\nLABEL a={helper}\n".encode())
+    old = bench.release("1.0.0", db={**SLEEPS, "image": helper})
+    await Rollout(bench, generation=1).deploy(provider, old)
+    new = bench.release("2.0.0", db={**SLEEPS, "image": image(bench.engine)})
+    await Rollout(bench, generation=2).deploy(provider, new)
+    bench.engine.run("rmi", helper)
+    before = await bench.instance()
+    with pytest.raises(ReleaseMissing, match=f"1.0.0 cannot run, .* {helper} of db .sha256:.*; pull or load that"):
+        await provider.rollback(Rollout(bench, generation=3).step("rollback"), old.ref)
+    assert (await bench.serving(), await bench.instance()) == ("2.0.0", before)
+    # Nothing was under way, so what comes next need not make anything anew.
+    assert not (await provider.rollback(Rollout(bench, generation=4).step("rollback"), new.ref)).changed
+    assert await bench.instance() == before
+    await provider.disconnect()
+
+
 async def test_nothing_piles_up(compose_bench: ComposeBench):
     bench, provider = compose_bench, await connected(compose_bench)
     for generation in range(1, 4):
@@ -211,7 +261,7 @@ async def test_nothing_piles_up(compose_bench: ComposeBench):
         await provider.prune(rollout.step("prune"), bench.service)
     gates = bench.engine.run("volume", "ls", "--quiet", "--filter", f"label=dev.fraisier.service={bench.service}")
     kinds = [len(bench.ours(f"label=dev.fraisier.kind={kind}")) for kind in ("claim", "bundle", "note")]
-    assert (gates, kinds) == ("", [1, 2, 3])
+    assert (gates, kinds) == ("", [2, 2, 3])
     await provider.disconnect()
 
 

@@ -23,7 +23,8 @@ from fraisier.providers.masking import Masking
         ({"file": []}, "at least 1 item"),
         ({"file": "a.yaml", "compose": {"services": {}}}, "give either file, which is in the artifact, or compose"),
         ({"compose": {"service": {}}}, "compose has no services"),
-        ({"env": {"RELEASE_VERSION": "1"}}, "RELEASE_VERSION: names that begin with RELEASE_ are the release's own"),
+        ({"env": {"RELEASE_VERSION": "1"}}, "RELEASE_VERSION: names that begin with RELEASE_ or DOCKER_ are taken"),
+        ({"env": {"DOCKER_HOST": "1"}}, "DOCKER_HOST: names that begin with RELEASE_ or DOCKER_ are taken"),
         ({"project": "Api"}, "String should match pattern"),
         ({"ports": []}, "Extra inputs are not permitted"),
     ],
@@ -52,10 +53,10 @@ def test_files_of_the_release_travel_inside_and_those_of_the_engine_stay(tmp_pat
         "services": {
             "web": {"image": "x", "configs": [{"source": "ours"}], "volumes": [{"type": "bind", "source": "/etc"}]}
         },
-        "configs": {"ours": {"file": str(tmp_path / "conf")}, "theirs": {"file": "/etc/hosts"}},
+        "configs": {"ours": {"file": str(tmp_path / "conf")}, "engines": {"external": True}},
     }
     made, variables = carried(model, tmp_path)
-    assert made["configs"] == {"ours": {"content": "a $$b"}, "theirs": {"file": "/etc/hosts"}}
+    assert made["configs"] == {"ours": {"content": "a $$b"}, "engines": {"external": True}}
     assert list(made["services"]["web"]["labels"]) == ["dev.fraisier.content"]
     assert variables == {}
     model["configs"]["ours"]["file"] = str(tmp_path / "gone")
@@ -69,19 +70,20 @@ async def test_the_plugin_is_told_of_the_engine_by_arguments_and_of_values_by_it
     docker = tmp_path / "docker"
     docker.write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/arguments\nenv >{tmp_path}/environment\n')
     docker.chmod(0o755)
-    for name, value in {"PATH": f"{tmp_path}:{os.environ['PATH']}", "AWS_TOKEN": "ours", "DOCKER_HOST": "x"}.items():
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    for name, value in {"PATH": path, "AWS_TOKEN": "ours", "DOCKER_HOST": "x", "DOCKER_CONFIG": "/etc/x"}.items():
         monkeypatch.setenv(name, value)
     options = ComposeOptions(engine="tcp://eu1.example:2376", tls_path=tmp_path)
     plugin = Plugin(options, engine=Engine(options, target="t1"), target="t1")
     model = {"services": {"web": {"environment": {"TOKEN": "geheim"}}}}
     await plugin.up(tmp_path, model, variables=Variables({"TOKEN": "geheim"}), api_version="1.41", anew=True)
     told, environment = ((tmp_path / name).read_text() for name in ("arguments", "environment"))
-    assert told.startswith(f"--host tcp://eu1.example:2376 --tlscacert {tmp_path}/ca.pem")
+    assert told.startswith(f"--config /etc/x --host tcp://eu1.example:2376 --tlscacert {tmp_path}/ca.pem")
     assert f"--tlskey {tmp_path}/key.pem --tlsverify compose --file {tmp_path}/.up.json" in told
     assert " up --detach --no-build --pull never --remove-orphans --force-recreate" in told
     assert "geheim" not in told
     assert {"TOKEN=geheim", "DOCKER_API_VERSION=1.41"} <= set(environment.splitlines())
-    assert "AWS_TOKEN" not in environment
+    assert not {"AWS_TOKEN", "DOCKER_HOST", "HOME"} & {line.partition("=")[0] for line in environment.splitlines()}
     assert (tmp_path / ".up.json").stat().st_mode & 0o777 == 0o600
 
 

@@ -49,6 +49,31 @@ async def test_a_container_that_falls_ill_says_what_its_check_said(docker_bench:
     await provider.disconnect()
 
 
+@pytest.mark.docker
+async def test_a_command_that_hangs_in_the_container_is_not_started_again_beside_itself(docker_bench: DockerBench):
+    rollout, release = Rollout(docker_bench, generation=1), docker_bench.release("1.0.0")
+    provider = docker_bench.provider()
+    await provider.connect()
+    await rollout.deploy(provider, release)
+    hangs = ("python3", "-c", "import time; time.sleep(6000)")
+    check = HealthCheck(
+        command=hangs,
+        timeout=timedelta(seconds=2),
+        interval=timedelta(milliseconds=100),
+        progress_deadline=timedelta(seconds=10),
+    )
+    for name in ("verify", "health"):
+        failed = await provider.check_health(rollout.step(name), release.ref, check)
+        assert (failed.healthy, failed.timed_out) == (False, True)
+        assert "python3 of an earlier check still runs in the container" in failed.detail
+    processes = docker_bench.engine.run("top", docker_bench.running()[0]["Id"], "-eo", "pid,args")
+    assert processes.count("time.sleep(6000)") == 1
+    quick = HealthCheck(command=("python3", "-c", "pass"), **QUICK)
+    passed = await provider.check_health(rollout.step("verify"), release.ref, quick)
+    assert passed.healthy, passed.detail
+    await provider.disconnect()
+
+
 @pytest.mark.parametrize(
     ("state", "passed", "answered", "says"),
     [

@@ -2,7 +2,8 @@
 
 import asyncio
 import secrets
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.providers.ssh_bench import free_port
 from tests.support.docker_engine import Engine
 from tests.support.engine_host import EngineHost, running_engine_host
 from tests.support.own_engine import OwnEngine, own_engine
+from tests.support.relay import Relay
 
 pytestmark = pytest.mark.docker
 
@@ -65,6 +67,19 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     flags = [f"--{name}={server / file}" for name, file in files.items()]
     with own_engine("--host", address, "--tlsverify", *flags) as engine:
         yield Guarded(engine, address, client, key)
+
+
+@asynccontextmanager
+async def in_the_clear(engine: OwnEngine) -> AsyncIterator[str]:
+    """The engine on the loopback without TLS."""
+    through = Relay(Path(), engine.socket)
+    server = await asyncio.start_server(through.accept, "127.0.0.1", 0)
+    try:
+        yield f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        await through.close()
+        await server.wait_closed()
 
 
 async def deployed(provider: Provider, release: Release) -> str:
@@ -199,16 +214,27 @@ async def test_an_engine_over_ssh(guarded: Guarded, engine_host: EngineHost):
 
 
 @pytest.mark.usefixtures("compose_plugin")
-@pytest.mark.parametrize("way", ["ssh", "tls"])
-async def test_a_compose_project_goes_the_same_ways(guarded: Guarded, engine_host: EngineHost, way: str):
-    login = {"key_path": str(engine_host.key), "known_hosts": str(engine_host.known_hosts)}
-    ssh = {"engine": f"{engine_host.address}{engine_host.socket}", **login}
-    tls = {"engine": guarded.address, "tls_path": str(guarded.folder)}
-    compose = {"services": {"web": {"image": "${RELEASE_IMAGE}"}}}
-    provider = ComposeProvider(
-        config={**(ssh if way == "ssh" else tls), "compose": compose, "stop_timeout": "1s", "settle": "300ms"}
-    )
-    assert await deployed(provider, guarded.release("1.0.0")) == "1.0.0"
+@pytest.mark.parametrize("way", ["ssh", "tls", "plain"])
+async def test_a_compose_project_goes_the_same_ways(
+    guarded: Guarded, engine_host: EngineHost, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What the worker's environment says of another engine counts for none of them."""
+    release = guarded.release("1.0.0")
+    for name, value in {"CERT_PATH": str(tmp_path), "TLS_VERIFY": "1", "HOST": f"unix://{tmp_path}/none"}.items():
+        monkeypatch.setenv(f"DOCKER_{name}", value)
+    async with in_the_clear(guarded.engine) as plain:
+        ways = {
+            "ssh": {
+                "engine": f"{engine_host.address}{engine_host.socket}",
+                "key_path": str(engine_host.key),
+                "known_hosts": str(engine_host.known_hosts),
+            },
+            "tls": {"engine": guarded.address, "tls_path": str(guarded.folder)},
+            "plain": {"engine": plain},
+        }
+        compose = {"services": {"web": {"image": "${RELEASE_IMAGE}"}}}
+        config = {**ways[way], "compose": compose, "stop_timeout": "1s", "settle": "300ms"}
+        assert await deployed(ComposeProvider(config=config), release) == "1.0.0"
 
 
 async def test_a_lost_connection_to_its_host_is_opened_again(guarded: Guarded, engine_host: EngineHost):

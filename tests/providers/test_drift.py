@@ -87,6 +87,8 @@ async def test_a_container_that_was_stopped_or_removed_by_hand_is_told(docker_be
     await provider.connect()
     for generation, version in enumerate(("1.0.0", "2.0.0"), start=1):
         await Rollout(docker_bench, generation=generation).deploy(provider, docker_bench.release(version))
+    # The last step of a rollout: what it tidies up is not what says that something ought to be here.
+    await provider.prune(Rollout(docker_bench, generation=2).step("prune"), docker_bench.service)
     assert (await provider.inspect(docker_bench.service)).drift == ()
     run = docker_bench.engine.run
     names = (
@@ -110,6 +112,22 @@ async def test_a_container_that_was_stopped_or_removed_by_hand_is_told(docker_be
     )
     run("rm", "--force", new, old)
     assert (await provider.inspect(docker_bench.service)).drift == ("nothing is in place: its container was removed",)
+    await provider.disconnect()
+
+
+@pytest.mark.docker
+async def test_a_container_that_was_removed_after_a_rollback_is_told(docker_bench: DockerBench):
+    provider, old = docker_bench.provider(), docker_bench.release("1.0.0")
+    await provider.connect()
+    for generation, release in enumerate((old, docker_bench.release("2.0.0")), start=1):
+        await Rollout(docker_bench, generation=generation).deploy(provider, release)
+    back = Rollout(docker_bench, generation=3)
+    await provider.rollback(back.step("rollback"), old.ref)
+    await provider.fence(back.step("undrain"))
+    docker_bench.engine.run("rm", "--force", *(one["Id"] for one in docker_bench.running()))
+    assert (await provider.inspect(docker_bench.service)).drift == ("nothing is in place: its container was removed",)
+    await provider.rollback(Rollout(docker_bench, generation=4).step("rollback"), None)
+    assert (await provider.inspect(docker_bench.service)).drift == ()
     await provider.disconnect()
 
 

@@ -16,6 +16,7 @@ CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 NATS = "COPY nats-server /usr/local/bin/\nEXPOSE 4222 8222\n"
 NATS_BOX = "COPY nats /usr/local/bin/\n"
 TEMPORAL = 'COPY temporal /temporal\nUSER 1000:1000\nENTRYPOINT ["/temporal"]\n'
+DOCKER = "COPY docker /usr/local/bin/\nCOPY docker-compose /usr/local/libexec/docker/cli-plugins/\n"
 # The machine's own certificates: behind a proxy that inspects TLS, only those open the package index.
 PYTHON = f'COPY ca-certificates.crt {CERTIFICATES}\nRUN printf "[global]\\ncert = {CERTIFICATES}\\n" > /etc/pip.conf\n'
 
@@ -55,5 +56,5 @@ def _build(engine: Engine, name: str, dockerfile: str, files: tuple[Path, ...]) 
 
 
 def _plain(name: str) -> str:
-    known = ("nats-server", "temporal", "nats")
+    known = ("nats-server", "temporal", "nats", "docker-compose")
     return next((program for program in known if name == program or name.startswith(f"{program}-")), name)

@@ -43,6 +43,12 @@ def problem_of(path: Path) -> str:
         ({"a.yaml": "services: {}"}, "file: [./a.yaml, b.yaml]", "7: regions.eu-west-1.file: b.yaml is not in the"),
         ({"compose.yaml": "service: {}"}, "", "compose.yaml is no Compose file: it has no services"),
         ({"compose.yaml": "a: {\nb"}, "", "compose.yaml is not YAML: "),
+        (
+            {"compose.yaml": "services: {api: {env_file: ../x}}"},
+            "",
+            "compose.yaml is refused: services.api.env_file names",
+        ),
+        ({"compose.yaml": "services: {api: {env_file: '${A}/x'}}"}, "", ""),
         ({"../compose.yaml": "services: {}"}, "", "2: release.artifact: "),
         ({"x": ""}, "compose: {services: {api: {image: x}}}", ""),
     ],

@@ -54,6 +54,23 @@ class LifecycleProvider(NatsEventProvider):
         async with open_driver(traffic, step) as driver:
             return await driver.undrain(traffic.server(step.target), traffic.undrain_timeout.total_seconds())
 
+    async def run_hook(
+        self,
+        step: Step,
+        argv: tuple[str, ...],
+        *,
+        timeout_s: float,  # noqa: ARG002 (the protocol's argument)
+        heard: Heard,  # noqa: ARG002 (the protocol's argument)
+    ) -> str:
+        """Refuse: only a host runs commands."""
+        raise CommandFailed(
+            f"{step.target}: a hook cannot run here, which is no host: give it `on: worker`",
+            target=step.target,
+            step=step.name,
+            command=argv[0],
+            exit_status=None,
+        )
+
     async def run_migration(
         self,
         order: MigrationOrder,
@@ -132,6 +149,11 @@ class LifecycleProvider(NatsEventProvider):
             "step": f"{step.token.generation}.{step.name}",
             "data": data,
         }
+
+
+async def nothing_runs() -> Sighting:
+    """What a probe sees where no container is in place."""
+    return Sighting(passed=False, answered=False, detail="no container is in place")
 
 
 def _verdict_event(result: HealthResult) -> str:

@@ -45,6 +45,7 @@ async def run_here(
     timeout_s: float | None,
     environment: Mapping[str, str] | None = None,
     heard: Heard | None = None,
+    kept: tuple[str, ...] = KEPT,
     hidden: tuple[str, ...] = (),
     stdin: int = asyncio.subprocess.DEVNULL,
     grace_s: Callable[[], float] = lambda: 0.0,
@@ -56,8 +57,9 @@ async def run_here(
     Args:
         argv: the argument list.
         timeout_s: how long it may take, in seconds; None leaves that to whoever cancels.
-        environment: more variables beside those of the worker's own that are `KEPT`.
+        environment: more variables beside those that are kept.
         heard: hears its output while it runs, without secrets.
+        kept: the variables of the worker's own environment that it gets.
         hidden: secrets that it may write.
         stdin: what it reads.
         grace_s: asked when it must end before its time: how long it may take to do so by itself after SIGTERM, in
@@ -74,7 +76,7 @@ async def run_here(
         try:
             process = await asyncio.create_subprocess_exec(
                 *argv,
-                env={**{name: os.environ[name] for name in KEPT if name in os.environ}, **(environment or {})},
+                env={**{name: os.environ[name] for name in kept if name in os.environ}, **(environment or {})},
                 stdin=stdin,
                 stdout=out,
                 stderr=error,

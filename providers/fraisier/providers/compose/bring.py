@@ -12,6 +12,7 @@ from fraisier.providers.compose.model import Unfit, armed, carried, images_of
 from fraisier.providers.compose.options import ComposeOptions
 from fraisier.providers.compose.plugin import Plugin
 from fraisier.providers.compose.project import Project
+from fraisier.providers.compose_files import Astray, check_files
 from fraisier.providers.docker.images import loaded, pulled
 from fraisier.providers.errors import ArtifactRejected
 from fraisier.providers.models import Release, Step
@@ -46,7 +47,7 @@ class Bringer:
         artifact = None if self.options.compose is not None else await asyncio.to_thread(self._read, release)
         bundle = new_bundle(self.options, release, artifact)
         async with bundle.unpacked() as folder:
-            model, _ = await self._model(bundle.recipe, folder, project, step="stage")
+            model, variables = await self._model(bundle.recipe, folder, project, step="stage")
             try:
                 images = images_of(model)
             except Unfit as error:
@@ -54,7 +55,16 @@ class Bringer:
         if self.options.main is not None and self.options.main not in images:
             raise self._rejected(f"main is {self.options.main}, and the project has {', '.join(sorted(images))}")
         ids = {name: await self._image(image, release) for name, image in sorted(images.items())}
-        return bundle.with_images(ids)
+        sayable = {name: image for name, image in images.items() if not any(word in image for word in variables.hidden)}
+        return bundle.with_images(ids, sayable)
+
+    async def lost(self, bundle: Bundle) -> list[str]:
+        """The images of a release that the engine does not have any more, for people."""
+        return [
+            f"{bundle.recipe.names.get(service, 'the image')} of {service} ({image})"
+            for service, image in sorted(bundle.recipe.images.items())
+            if await self.engine.image_id(image) is None
+        ]
 
     async def bring(self, step: Step, bundle: Bundle, project: Project, *, gate: str, anew: bool) -> None:
         """Bring the project to a release that is kept, and wait until every service is well.
@@ -86,6 +96,10 @@ class Bringer:
         self, recipe: Recipe, folder: Path, project: str, *, step: str
     ) -> tuple[dict[str, Any], Variables]:
         variables = await asyncio.to_thread(recipe.variables, target=self.target, step=step)
+        try:
+            await asyncio.to_thread(check_files, folder, recipe.files, variables.values)
+        except Astray as error:
+            raise self._rejected(str(error)) from error
         model = await self.plugin.resolve(folder, recipe.files, project=project, variables=variables)
         try:
             model, files = carried(model, folder)

@@ -4,9 +4,7 @@ import asyncio
 import hashlib
 import io
 import json
-import shutil
 import tarfile
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,6 +14,7 @@ from typing import Any
 from pydantic import Field
 
 from fraisier.providers.compose.options import DEFAULT_FILE, ComposeOptions
+from fraisier.providers.compose.scratch import own_folder
 from fraisier.providers.models import Model, Release, ReleaseRef
 from fraisier.providers.secrets import Environment, SecretRef, resolved
 
@@ -54,6 +53,7 @@ class Recipe(Model):
         compose: the Compose file itself where there is no artifact.
         env: the variables; secrets by reference.
         images: the ID of each service's image: what is tagged anew later changes nothing.
+        names: what those images were called.
     """
 
     release: ReleaseRef
@@ -62,6 +62,7 @@ class Recipe(Model):
     compose: dict[str, Any] | None = None
     env: Environment = Field(default_factory=dict)
     images: dict[str, str] = Field(default_factory=dict)
+    names: dict[str, str] = Field(default_factory=dict)
 
     def variables(self, *, target: str, step: str) -> Variables:
         """What the Compose files may name, secrets read now.
@@ -88,19 +89,16 @@ class Bundle(Model):
             return self.recipe.compose is not None
         return self.recipe.release.digest == f"sha256:{hashlib.sha256(self.artifact).hexdigest()}"
 
-    def with_images(self, images: dict[str, str]) -> "Bundle":
-        """The bundle with the IDs of its services' images."""
-        return self.model_copy(update={"recipe": self.recipe.model_copy(update={"images": images})})
+    def with_images(self, images: dict[str, str], names: dict[str, str]) -> "Bundle":
+        """The bundle with the IDs and names of its services' images."""
+        return self.model_copy(update={"recipe": self.recipe.model_copy(update={"images": images, "names": names})})
 
     @asynccontextmanager
     async def unpacked(self) -> AsyncIterator[Path]:
         """The release's folder, on this machine, which only this user may read; it is gone after the block."""
-        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="fraisier-compose-")).resolve()
-        try:
+        async with own_folder() as folder:
             await asyncio.to_thread(self._unpack, folder)
             yield folder
-        finally:
-            await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
 
     def packed(self) -> bytes:
         """All of it as one archive."""

@@ -5,7 +5,7 @@ and secrets name travel inside the model, and a mount of such a file is refused.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ def carried(model: Model, folder: Path) -> tuple[Model, dict[str, str]]:
         Unfit: it mounts a file of the release, or names one that is not there.
     """
     model = deepcopy(model)
+    _refuse_what_the_worker_would_give(model, folder)
     for name, service in model["services"].items():
         service.pop("build", None)
         for mount in service.get("volumes") or ():
@@ -84,6 +85,33 @@ def armed(model: Model, *, images: Mapping[str, str], gate: str) -> Model:
     }
     volumes = {**(model.get("volumes") or {}), GATE: {"name": gate, "external": True}}
     return {**model, "services": services, "volumes": volumes}
+
+
+def _refuse_what_the_worker_would_give(model: Model, folder: Path) -> None:
+    """Refuse what the plugin would take from this machine: its files, its programs, its access to registries."""
+    for kind in ("configs", "secrets"):
+        for name, one in (model.get(kind) or {}).items():
+            if "file" in one and not _is_ours(folder, one["file"]):
+                raise Unfit(f"{kind}.{name}.file is {one['file']}, which is no file of the release")
+    for name, service in model["services"].items():
+        for profile in _profiles(service):
+            if not _is_ours(folder, profile):
+                raise Unfit(f"services.{name}.security_opt names {profile}, which is no file of the release")
+        for key in ("provider", "use_api_socket", "models"):
+            if service.get(key):
+                raise Unfit(f"services.{name}.{key}: a release gets nothing of the worker that brings it: leave it out")
+
+
+def _profiles(service: Mapping[str, Any]) -> Iterator[str]:
+    """The files that the plugin would read as seccomp profiles."""
+    for option in service.get("security_opt") or ():
+        key, _, value = option.partition("=") if "=" in option else option.partition(":")
+        if key == "seccomp" and value not in ("unconfined", "builtin"):
+            yield value
+
+
+def _is_ours(folder: Path, path: str) -> bool:
+    return (folder / path).resolve().is_relative_to(folder)
 
 
 def _carry_configs(model: Model, folder: Path) -> dict[str, str]:

@@ -8,8 +8,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from fraisier.providers.docker.options import EngineOptions
 
 DEFAULT_FILE = "compose.yaml"
-RESERVED = "RELEASE_"
-"""How the variables begin that every Compose file is given about its release."""
+RESERVED = ("RELEASE_", "DOCKER_")
+"""How the variables begin that every Compose file is given about its release, and those that steer the plugin."""
 
 
 def _stays_inside(path: str) -> str:
@@ -57,7 +57,7 @@ class ComposeOptions(EngineOptions):
             raise ValueError("compose has no services")
         taken = [name for name in self.env if name.startswith(RESERVED)]
         if taken:
-            raise ValueError(f"env: {' and '.join(taken)}: names that begin with {RESERVED} are the release's own")
+            raise ValueError(f"env: {' and '.join(taken)}: names that begin with {' or '.join(RESERVED)} are taken")
         return self
 
     def project_of(self, service: str) -> str:

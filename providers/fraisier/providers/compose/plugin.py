@@ -21,11 +21,17 @@ from fraisier.providers.docker.connection import EngineConnection
 from fraisier.providers.errors import ArtifactRejected, CommandFailed
 from fraisier.providers.local_command import Ended, run_here
 
-PASSED_ON = ("DOCKER_CONFIG", "SSH_AUTH_SOCK", "SSL_CERT_FILE")
-"""What the plugin gets of the worker's environment beside what every command gets."""
+NOTHING_FROM_ELSEWHERE = {
+    "COMPOSE_EXPERIMENTAL_GIT_REMOTE": "false",
+    "COMPOSE_EXPERIMENTAL_OCI_REMOTE": "false",
+    "COMPOSE_ENV_FILES": "",
+}
+"""Keeps the plugin from Compose files that it would fetch, and from variables of files outside the release."""
 
 OLDEST = (2, 24)
 """The first version that keeps a configuration's content inside the Compose file."""
+
+WAY_OUT = "see https://docs.docker.com/compose/install/, or build the worker's image with --target worker-compose"
 
 VERSION_S, RESOLVE_S = 15.0, 60.0
 LINES = 8
@@ -60,7 +66,7 @@ class Plugin:
             return str(error)
         found = re.search(r"(\d+)\.(\d+)", ended.stdout)
         if ended.status != 0 or found is None:
-            return "the worker's docker has no compose plugin: see https://docs.docker.com/compose/install/"
+            return f"the worker's docker has no compose plugin: {WAY_OUT}"
         if (int(found[1]), int(found[2])) < OLDEST:
             oldest = ".".join(map(str, OLDEST))
             return f"the worker's docker compose is {ended.stdout.strip()}, and {oldest} is the oldest that will do"
@@ -128,23 +134,24 @@ class Plugin:
             raise self._failed(f"docker compose up: {tail}", status=ended.status, tail=tail)
 
     def _at_engine(self, **more: Any) -> ClientConfig:
-        folder = self._options.tls_path or os.environ.get("DOCKER_CERT_PATH")
-        if not folder or not self._engine.url.startswith("tcp://"):
+        pem = self._engine.certificates
+        if pem is None:
             return ClientConfig(host=self._engine.url, **more)
-        pem = Path(folder).expanduser()
         more |= {"tlscacert": pem / "ca.pem", "tlscert": pem / "cert.pem", "tlskey": pem / "key.pem"}
         return ClientConfig(host=self._engine.url, tlsverify=True, **more)
 
     async def _run(self, where: ClientConfig, command: list[str], variables: Variables, *, seconds: float) -> Ended:
-        passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        """Run it with these variables and no other: what the worker has in its environment is no release's business."""
+        where.config = _docker_config()
+        environment = {**variables.values, **NOTHING_FROM_ELSEWHERE}
         try:
             argv = tuple(str(part) for part in (*where.docker_compose_cmd, *command))
-            environment = {**passed_on, **variables.values}
-            return await run_here(argv, timeout_s=seconds, environment=environment, hidden=variables.hidden)
+            return await run_here(argv, timeout_s=seconds, environment=environment, kept=(), hidden=variables.hidden)
         except TimeoutError as error:
             raise self._failed(f"docker compose did not end within {seconds:g} s") from error
         except (ClientNotFoundError, OSError, ValueError) as error:
-            why = "the worker has no docker command" if isinstance(error, ClientNotFoundError) else str(error)
+            missing = isinstance(error, ClientNotFoundError)
+            why = f"the worker has no docker command: {WAY_OUT}" if missing else str(error)
             raise self._failed(f"docker compose cannot be started: {why}") from error
 
     def _rejected(self, why: str) -> ArtifactRejected:
@@ -154,6 +161,11 @@ class Plugin:
         return CommandFailed(
             f"{self._target}: {why}", target=self._target, command="docker compose", exit_status=status, tail=tail
         )
+
+
+def _docker_config() -> Path:
+    """The folder in which the docker command finds its plugins."""
+    return Path(os.environ.get("DOCKER_CONFIG") or "~/.docker").expanduser()
 
 
 def _said(ended: Ended, folder: Path) -> str:

@@ -11,13 +11,12 @@ from fraisier.providers.compose.options import ComposeOptions
 from fraisier.providers.compose.plugin import Plugin
 from fraisier.providers.compose.probes import main_of, probe_of
 from fraisier.providers.compose.project import Project
+from fraisier.providers.compose.scratch import remove_left
 from fraisier.providers.compose.shelf import Note, Shelf
 from fraisier.providers.docker.claims import highest
 from fraisier.providers.docker.containers import Container
 from fraisier.providers.errors import CommandFailed, PreflightFailed, ReleaseMissing
-from fraisier.providers.health import Sighting
-from fraisier.providers.lifecycle import LifecycleProvider
-from fraisier.providers.local_command import Heard
+from fraisier.providers.lifecycle import LifecycleProvider, nothing_runs
 from fraisier.providers.models import HealthCheck, HealthResult, Release, ReleaseRef, Step, StepResult, TargetState
 from fraisier.providers.secrets import unreadable
 
@@ -58,6 +57,7 @@ class ComposeProvider(LifecycleProvider):
 
     async def connect(self) -> None:
         """Open the connection; see `Provider.connect`."""
+        await asyncio.to_thread(remove_left)
         await self._engine.open()
 
     async def disconnect(self) -> None:
@@ -106,29 +106,12 @@ class ComposeProvider(LifecycleProvider):
         project = self._project(step.service)
         services = [member.service for member in await project.members() if not member.did_its_job]
         main = main_of(self._options.main, services, step.service)
-        probe = probe_of(project, check, main=main, version=release.version) if services else _nothing_runs
+        probe = probe_of(project, check, main=main, version=release.version) if services else nothing_runs
         return await self.conclude_health(step, release, check, probe=probe, tail=lambda: project.tail(main))
 
     async def fence(self, step: Step) -> None:
         """Claim the service for the step."""
         await self._enter(step)
-
-    async def run_hook(
-        self,
-        step: Step,
-        argv: tuple[str, ...],
-        *,
-        timeout_s: float,  # noqa: ARG002 (the protocol's argument)
-        heard: Heard,  # noqa: ARG002 (the protocol's argument)
-    ) -> str:
-        """Refuse: an engine has no host that it could run on."""
-        raise CommandFailed(
-            f"{self.target}: a hook cannot run on a Docker engine: give it `on: worker`",
-            target=self.target,
-            step=step.name,
-            command=argv[0],
-            exit_status=None,
-        )
 
     async def rollback(self, step: Step, to: ReleaseRef | None) -> StepResult:
         """Bring the project back to a kept release, or remove its containers when nothing ran before."""
@@ -196,6 +179,14 @@ class ComposeProvider(LifecycleProvider):
     async def _bring(self, step: Step, bundle: Bundle, entry: Entry) -> None:
         """Bring the project there and note it. Who may not be alone with it tries again: the other one ends, too."""
         project, release = self._project(step.service), bundle.recipe.release
+        if lost := await self._bringer.lost(bundle):
+            await give_up(self._engine, entry)
+            raise ReleaseMissing(
+                f"{self.target}: {release.version} cannot run, and nothing was changed: the engine has no more "
+                f"{' and '.join(lost)}; pull or load that there, or roll out a release that brings its images",
+                target=self.target,
+                step=step.name,
+            )
         for left in reversed(range(TRIES if entry.claims.contested else 1)):
             try:
                 await self._bringer.bring(step, bundle, project, gate=entry.gate, anew=entry.claims.unsettled)
@@ -215,7 +206,7 @@ class ComposeProvider(LifecycleProvider):
             await project.remove([one for one in await project.containers() if one.id not in known])
         else:
             bundle = await self._shelf.kept(step.service, current.release)
-            if bundle is None:
+            if bundle is None or await self._bringer.lost(bundle):
                 return
             await self._bringer.bring(step, bundle, project, gate=entry.gate, anew=False)
         await give_up(self._engine, entry)
@@ -239,7 +230,3 @@ class ComposeProvider(LifecycleProvider):
 
     async def _leave(self, step: Step, entry: Entry, result: StepResult) -> StepResult:
         return await leave(self._engine, step, entry, result)
-
-
-async def _nothing_runs() -> Sighting:
-    return Sighting(passed=False, answered=False, detail="no container of the project runs")

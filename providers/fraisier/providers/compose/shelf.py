@@ -26,6 +26,9 @@ from fraisier.providers.models import ReleaseRef, Step
 BUNDLE_KIND, NOTE_KIND = "bundle", "note"
 CONTAINERS = "dev.fraisier.containers"
 
+PART = ".part"
+"""Ends the name of a bundle until all of it has reached the engine: a worker may die while it puts one there."""
+
 
 @dataclass(frozen=True)
 class Note:
@@ -65,11 +68,14 @@ class Shelf:
     engine: ProjectEngine
 
     async def put(self, step: Step, bundle: Bundle) -> None:
-        """Keep a bundle, under this generation."""
+        """Keep a bundle, under this generation; one that is there already is as good."""
         release = bundle.recipe.release
         name = f"{container_name(step, release)}.bundle"
-        container = await self._make(name, release_labels(step, release, kind=BUNDLE_KIND))
+        if name in {one.name for one in await self._bundles(step.service)}:
+            return
+        container = await self._make(name + PART, release_labels(step, release, kind=BUNDLE_KIND))
         await self.engine.put(container, await asyncio.to_thread(bundle.packed))
+        await self.engine.rename(container, name)
 
     async def own(self, step: Step, release: ReleaseRef) -> Bundle | None:
         """The bundle that this generation staged."""
@@ -113,7 +119,7 @@ class Shelf:
     async def clear(self, step: Step, keep: tuple[ReleaseRef, ...]) -> bool:
         """Remove what belongs to other releases, and what never had its turn; whether that was anything."""
         newest: set[ReleaseRef] = set()
-        gone = []
+        gone = [one for one in await self._parts(step.service) if one.generation <= step.token.generation]
         for one in await self._bundles(step.service):
             staged_now = one.generation >= step.token.generation
             if one.release in newest or (one.release not in keep and not staged_now):
@@ -124,12 +130,17 @@ class Shelf:
             await self.engine.remove(one.id)
         return bool(gone)
 
+    async def _parts(self, service: str) -> list[Container]:
+        """The bundles of which not all is there."""
+        return [one for one in await self.engine.containers(service, BUNDLE_KIND) if one.name.endswith(PART)]
+
     async def _bundles(self, service: str) -> list[Container]:
-        found = await self.engine.containers(service, BUNDLE_KIND)
+        """The bundles that are whole, the newest first."""
+        found = [one for one in await self.engine.containers(service, BUNDLE_KIND) if not one.name.endswith(PART)]
         return sorted(found, key=lambda one: (one.generation, one.name), reverse=True)
 
     async def _first(self, bundles: list[Container], release: ReleaseRef) -> Bundle | None:
-        """The first of them that is whole: a worker may have died while it put one there."""
+        """The first of them whose artifact is the release's to the last byte."""
         for one in bundles:
             if one.release == release and (bundle := await self._take(one.id)):
                 return bundle

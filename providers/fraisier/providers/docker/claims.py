@@ -26,6 +26,7 @@ from fraisier.providers.docker.containers import (
     ATTEMPT,
     CANDIDATE_KIND,
     CLAIM_KIND,
+    DIGEST,
     GENERATION,
     KIND,
     ORDINAL,
@@ -33,11 +34,12 @@ from fraisier.providers.docker.containers import (
     ROLLOUT,
     SERVICE,
     STEP,
+    VERSION,
     Container,
 )
 from fraisier.providers.docker.engine import Engine
 from fraisier.providers.errors import StaleToken
-from fraisier.providers.models import FencingToken, Step, StepResult
+from fraisier.providers.models import FencingToken, ReleaseRef, Step, StepResult
 
 NOTHING = "fraisier/nothing"
 """The image of the claims: it is empty, and made where it is missing."""
@@ -63,13 +65,19 @@ class Claims:
     unsettled: bool
 
 
-async def claim(engine: Engine, step: Step, *, target: str) -> Claims:
+async def claim(engine: Engine, step: Step, *, target: str, release: ReleaseRef | None = None) -> Claims:
     """Claim the target for a step.
+
+    Args:
+        engine: the engine.
+        step: the step under way.
+        target: the target's name, for errors.
+        release: what a switch is to put in place; None where it leaves nothing there.
 
     Raises:
         StaleToken: a newer attempt has claimed it; nothing was changed.
     """
-    own = await _make(engine, step)
+    own = await _make(engine, step, release)
     claims = await engine.containers(step.service, CLAIM_KIND)
     newest = max(claims, key=lambda one: token_of(one).order)
     if token_of(newest).order > step.token.order:
@@ -84,8 +92,9 @@ async def claim(engine: Engine, step: Step, *, target: str) -> Claims:
     same_step = [one for one in claims if _step_of(one) == (step.token.generation, step.token.ordinal, step.name)]
     ended = [one for one in same_step if _ended(one)]
     unfinished = [one for one in lower if one.labels[STEP] in SWITCHES and not _ended(one)]
+    last = _last_switch(claims)
     for one in lower:
-        if one not in ended and one not in unfinished:
+        if one not in ended and one not in unfinished and one != last:
             await engine.remove(one.id)
     if unfinished:
         await _remove_candidates(engine, step)
@@ -135,7 +144,7 @@ def token_of(one: Container) -> FencingToken:
     )
 
 
-async def _make(engine: Engine, step: Step) -> str:
+async def _make(engine: Engine, step: Step, release: ReleaseRef | None) -> str:
     image = await engine.image_id(f"{NOTHING}:1")
     if image is None:
         await engine.import_empty(NOTHING)
@@ -149,6 +158,8 @@ async def _make(engine: Engine, step: Step) -> str:
         ORDINAL: str(token.ordinal),
         ATTEMPT: str(token.attempt),
     }
+    if release is not None:
+        labels |= {VERSION: release.version, DIGEST: release.digest}
     name = f"{step.service}.claim.{_written(token)}"
     for one in await engine.containers(step.service, CLAIM_KIND):
         if token_of(one) == token:
@@ -169,6 +180,12 @@ def _done(one: Container) -> bool:
     return one.name.endswith((CHANGED, UNCHANGED))
 
 
+def _last_switch(claims: Sequence[Container]) -> Container | None:
+    """The claim of the last switch that ended well: it tells what ought to be in place."""
+    switches = [one for one in claims if one.labels[STEP] in SWITCHES and _done(one)]
+    return max(switches, key=lambda one: token_of(one).order, default=None)
+
+
 def _written(token: FencingToken) -> str:
     return f"{token.generation}.{token.ordinal}.{token.attempt}"
 
@@ -176,10 +193,9 @@ def _written(token: FencingToken) -> str:
 def drifted(started: Sequence[Container], claims: Sequence[Container]) -> tuple[str, ...]:
     """What is no longer as the last rollout left it, out of the service's containers and claims."""
     current = next((one for one in started if not one.had_its_turn), None)
-    switches = [one for one in claims if one.labels[STEP] in SWITCHES and _done(one)]
-    last = max(switches, key=lambda one: token_of(one).order, default=None)
+    last = _last_switch(claims)
     found = []
-    if current is None and last is not None and last.labels[STEP] == "activate":
+    if current is None and last is not None and VERSION in last.labels:
         found.append("nothing is in place: its container was removed")
     if current is not None and current.status != "running":
         found.append(f"its container {current.name} is {current.status}")

@@ -5,6 +5,7 @@ import http.client
 import ssl
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import docker
@@ -81,6 +82,11 @@ class EngineConnection:
     def address(self) -> str:
         """Where the engine is."""
         return self._route.address
+
+    @property
+    def certificates(self) -> Path | None:
+        """The folder with the certificates that it is spoken to by; None where TLS is not used."""
+        return self._route.certificates
 
     @property
     def network(self) -> HostNetwork | None:

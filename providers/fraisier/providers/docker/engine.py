@@ -1,5 +1,6 @@
 """One Docker engine, as the steps see it."""
 
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -9,8 +10,10 @@ import docker.errors
 
 from fraisier.providers.docker.connection import CALL_S, TAIL_BYTES, EngineConnection
 from fraisier.providers.docker.containers import KIND, SERVICE, Container
+from fraisier.providers.errors import CommandFailed
 
 CONFLICT = 409
+LOOK_EVERY_S = 0.05
 TAIL_LINES = 20
 
 
@@ -129,9 +132,21 @@ class Engine(EngineConnection):
         await self.call("import", lambda api: api.import_image_from_data(nothing, repository=name, tag="1"))
 
     async def run_in(self, container: str, argv: tuple[str, ...], *, seconds: float) -> tuple[int, str]:
-        """Run a command in a container: its exit status and the end of its output."""
+        """Run a command in a container: its exit status and the end of its output.
+
+        Nobody can end a command in a container but the container itself. So while one that was given up still runs
+        there, whoever started it, no other one like it is started beside it.
+
+        Raises:
+            CommandFailed: the same command still runs there.
+        """
 
         def run(api: docker.APIClient) -> tuple[int, str]:
+            deadline = time.monotonic() + seconds / 2  # it may be the container's own health check, which ends
+            while _runs_in(api, container, argv):
+                if time.monotonic() > deadline:
+                    raise _still_there(self.target, argv)
+                time.sleep(LOOK_EVERY_S)
             made, output = api.exec_create(container, list(argv))["Id"], b""
             parts = api.exec_start(made, stream=True)
             try:
@@ -157,6 +172,29 @@ class Engine(EngineConnection):
             return said[-TAIL_BYTES:].decode(errors="replace").strip()
 
         return await self.call("logs", read)
+
+
+def _runs_in(api: docker.APIClient, container: str, argv: tuple[str, ...]) -> bool:
+    """Whether a command was started in a container and has not ended."""
+    for one in api.inspect_container(container).get("ExecIDs") or ():
+        try:
+            found = api.exec_inspect(one)
+        except docker.errors.NotFound:
+            continue
+        process = found["ProcessConfig"]
+        if found["Running"] and (process["entrypoint"], *(process["arguments"] or ())) == argv:
+            return True
+    return False
+
+
+def _still_there(target: str, argv: tuple[str, ...]) -> CommandFailed:
+    return CommandFailed(
+        f"{target}: {argv[0]} of an earlier check still runs in the container, and no other one is started beside it: "
+        "let it end by itself, within the check's timeout",
+        target=target,
+        command=argv[0],
+        exit_status=None,
+    )
 
 
 def _connect(api: docker.APIClient, *, container: str, network: str) -> None:

@@ -21,9 +21,7 @@ from fraisier.providers.docker.options import DockerOptions
 from fraisier.providers.docker.probes import probe_of
 from fraisier.providers.docker.switch import Place
 from fraisier.providers.errors import CommandFailed, PreflightFailed, ReleaseMissing
-from fraisier.providers.health import Sighting
-from fraisier.providers.lifecycle import LifecycleProvider
-from fraisier.providers.local_command import Heard
+from fraisier.providers.lifecycle import LifecycleProvider, nothing_runs
 from fraisier.providers.models import HealthCheck, HealthResult, Release, ReleaseRef, Step, StepResult, TargetState
 from fraisier.providers.secrets import resolved, unreadable
 
@@ -101,39 +99,22 @@ class DockerProvider(LifecycleProvider):
     async def activate(self, step: Step, release: Release) -> StepResult:
         """Start the staged container, and stop the old one once the new one is up."""
         await self.tell(step, "deployment.started", release.ref)
-        found = await self._claim(step)
+        found = await self._claim(step, release.ref)
         return await self._conclude(step, found, found.recorded or await self._activate(step, release.ref, found))
 
     async def check_health(self, step: Step, release: ReleaseRef, check: HealthCheck) -> HealthResult:
         """Probe the container in place."""
         current = await self._place.current(step.service)
-        probe = probe_of(self._engine, current.id, check, version=release.version) if current else _nothing_runs
+        probe = probe_of(self._engine, current.id, check, version=release.version) if current else nothing_runs
         return await self.conclude_health(step, release, check, probe=probe, tail=lambda: self._tail(current))
 
     async def fence(self, step: Step) -> None:
         """Claim the service for the step."""
         await self._claim(step)
 
-    async def run_hook(
-        self,
-        step: Step,
-        argv: tuple[str, ...],
-        *,
-        timeout_s: float,  # noqa: ARG002 (the protocol's argument)
-        heard: Heard,  # noqa: ARG002 (the protocol's argument)
-    ) -> str:
-        """Refuse: an engine has no host that it could run on."""
-        raise CommandFailed(
-            f"{self.target}: a hook cannot run on a Docker engine: give it `on: worker`",
-            target=self.target,
-            step=step.name,
-            command=argv[0],
-            exit_status=None,
-        )
-
     async def rollback(self, step: Step, to: ReleaseRef | None) -> StepResult:
         """Run a kept release again as it was configured then, or stop all when nothing ran before."""
-        found = await self._claim(step)
+        found = await self._claim(step, to)
         result = found.recorded
         if result is None and to is None:
             result = StepResult(changed=await self._place.empty(step.service))
@@ -224,8 +205,8 @@ class DockerProvider(LifecycleProvider):
             current is not None and current.release == release and current.status == "running" and not found.unsettled
         )
 
-    async def _claim(self, step: Step) -> Claims:
-        return await claim(self._engine, step, target=self.target)
+    async def _claim(self, step: Step, release: ReleaseRef | None = None) -> Claims:
+        return await claim(self._engine, step, target=self.target, release=release)
 
     async def _conclude(self, step: Step, found: Claims, result: StepResult) -> StepResult:
         return await conclude(self._engine, step, found, result)
@@ -237,7 +218,3 @@ class DockerProvider(LifecycleProvider):
             return await self._engine.tail(current.id)
         except CommandFailed:
             return ""  # the verdict stands without them, and must not be lost for their sake
-
-
-async def _nothing_runs() -> Sighting:
-    return Sighting(passed=False, answered=False, detail="no container is in place")

@@ -56,7 +56,9 @@ class Route:
 
     @property
     def certificates(self) -> Path | None:
-        """The folder with the certificates for a ``tcp://`` engine."""
+        """The folder with a ``tcp://`` engine's certificates; what goes with DOCKER_HOST only where that is used."""
+        if not self.address.startswith("tcp://"):
+            return None
         folder = self._options.tls_path or (None if self._options.engine else os.environ.get("DOCKER_CERT_PATH"))
         return Path(folder).expanduser() if folder else None
 
@@ -90,7 +92,7 @@ class Route:
             AuthenticationFailed: a certificate is missing.
         """
         folder = self.certificates
-        if folder is None or not self.address.startswith("tcp://"):
+        if folder is None:
             return False
         missing = [name for name in CERTIFICATES if not (folder / name).is_file()]
         if missing:
@@ -121,7 +123,7 @@ class Route:
         Raises:
             OSError: it does not answer, or (as `ssl.SSLError`) does not agree.
         """
-        if self.certificates is None or not self.address.startswith("tcp://"):
+        if self.certificates is None:
             return
         authority, certificate, key = (self.certificates / name for name in CERTIFICATES)
         context = ssl.create_default_context(cafile=authority)

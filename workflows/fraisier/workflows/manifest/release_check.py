@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from fraisier.providers.bare_metal.artifact import check_entries
+from fraisier.providers.compose_files import Astray, leads_out, named_files, told
 from fraisier.workflows.manifest.errors import Problem
 from fraisier.workflows.manifest.models import Manifest
 from fraisier.workflows.manifest.targets import target_options
@@ -98,7 +99,16 @@ def _compose_problem(content: bytes) -> str:
         return "is not YAML"
     if not isinstance(model, dict) or not ({"services", "include"} & model.keys()):
         return "is no Compose file: it has no services"
-    return ""
+    return _strays(content)
+
+
+def _strays(content: bytes) -> str:
+    """What the worker would refuse of the files that a Compose file names, as far as it can be told without `env`."""
+    try:
+        found = [one for one in named_files(content, name="it") if "$" not in one.path and leads_out(one.path)]
+    except Astray as error:
+        return f"is refused: {error}"
+    return f"is refused: {told(found[0])}" if found else ""
 
 
 def _options(manifest: Manifest, region: str) -> list[dict[str, Any]]:
