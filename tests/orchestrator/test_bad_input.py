@@ -101,7 +101,7 @@ async def test_servers_that_are_not_there_are_named(cli: Cli, write: Write) -> N
 
 async def test_an_address_out_of_composes_environment_file_is_told_of(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("NATS_SERVERS=nats://nobody.invalid:4222\nNATS_TIMEOUT=2\n")
-    code, _, error = await Cli({}, tmp_path)("rollout", "list")
+    code, _, error = await Cli({}, tmp_path)("rollout", "history", "api")
     assert (code, "NATS_SERVERS=nats://nobody.invalid:4222 comes from .env" in error) == (ExitCode.UNREACHABLE, True)
 
 
