@@ -83,6 +83,8 @@ def test_files_of_the_release_may_be_named_in_every_way(tmp_path: Path):
         ({}, {"secrets": {"s": {"file": "/etc/shadow"}}}, r"secrets\.s\.file is /etc/shadow"),
         ({"security_opt": ["seccomp=/root/.docker/config.json"]}, {}, r"services\.web\.security_opt names /root"),
         ({"security_opt": ["seccomp:../config.json"]}, {}, r"services\.web\.security_opt names \.\./config"),
+        ({"security_opt": ["seccomp=~/etc/profile.json"]}, {}, r"services\.web\.security_opt names ~/etc"),
+        ({}, {"secrets": {"s": {"file": "~/s"}}}, r"secrets\.s\.file is ~/s"),
         ({"provider": {"type": "any"}}, {}, r"services\.web\.provider: a release gets nothing of the worker"),
         ({"use_api_socket": True}, {}, r"services\.web\.use_api_socket"),
         ({"models": {"llm": None}}, {}, r"services\.web\.models"),

@@ -4,11 +4,16 @@ import asyncio
 import os
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
 
+from fraisier.providers.compose import scratch
 from fraisier.providers.compose.scratch import own_folder, remove_left
+from tests.providers.by_hand import until
+
+SOON_S = 60.0
 
 HOLDS = """
 import asyncio
@@ -51,6 +56,26 @@ async def test_what_a_killed_worker_left_goes_and_what_another_one_uses_stays(te
     await living.wait()
     remove_left()
     assert list(temporary.iterdir()) == []
+
+
+async def test_one_that_is_cancelled_while_it_is_made_goes(temporary: Path, monkeypatch: pytest.MonkeyPatch):
+    entered, go, made = threading.Event(), threading.Event(), []
+
+    def slowly() -> tuple[Path, int]:
+        entered.set()
+        go.wait()
+        made.append(make())
+        return made[0]
+
+    make = scratch._made
+    monkeypatch.setattr(scratch, "_made", slowly)
+    using = asyncio.create_task(own_folder().__aenter__())
+    await asyncio.to_thread(entered.wait)
+    using.cancel()
+    await asyncio.gather(using, return_exceptions=True)
+    go.set()
+    await asyncio.wait_for(until(lambda: bool(made) and list(temporary.iterdir()) == []), SOON_S)
+    assert using.cancelled()
 
 
 async def test_what_is_no_folder_of_this_users_is_left_alone(temporary: Path):

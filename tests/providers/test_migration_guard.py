@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fraisier.providers.errors import CommandUnknown
+from fraisier.providers.errors import CommandFailed, CommandUnknown
 from fraisier.providers.migrations.models import MigrationOrder, MigrationResult
 from fraisier.providers.migrations.words import GuardOrder
 from tests.providers.by_hand import until
@@ -35,6 +35,11 @@ async def test_what_it_writes_is_heard_without_secrets(database: Database, scrip
     assert heard[-1].splitlines()[0] == "*** ***"
     assert result.output == "*** ***\n***"
     assert database.ask("SELECT output FROM fraisier_migrations") == [(result.output,)]
+
+
+async def test_an_empty_secret_hides_nothing(database: Database):
+    with pytest.raises(CommandFailed, match="orders: expand: sh ended with 3: boom"):
+        await run(order("sh", "-c", "echo boom >&2; exit 3"), database, hidden=("",), TOKEN="")
 
 
 @pytest.mark.parametrize("shown", [3, 10])

@@ -9,6 +9,7 @@ import pytest
 
 from fraisier.providers.errors import (
     CommandFailed,
+    CommandUnknown,
     ConnectFailed,
     DatabaseRefused,
     StaleToken,
@@ -188,6 +189,22 @@ async def test_what_has_ended_is_recorded_also_when_it_is_cancelled_then(databas
             with pytest.raises(asyncio.CancelledError):
                 await task
     assert database.records() == {"expand": "done", "contract": "done"}
+
+
+async def test_what_has_ended_and_cannot_be_recorded_is_told(database: Database):
+    """A guard, or a worker, that loses its session after the command's end."""
+
+    async def ended() -> str:
+        database.ask(
+            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity "
+            "WHERE application_name = 'fraisier orders' AND datname = current_database()"
+        )
+        return ""
+
+    with pytest.raises(CommandUnknown, match=r"orders: true has ended \(done\), but that could not be recorded"):
+        async with open_ledger(database.dsn, database="orders") as ledger:
+            await migrate(order("true"), ledger, ended)
+    assert database.records() == {"expand": "running"}
 
 
 @pytest.mark.parametrize("mode", ["transaction", "session"])

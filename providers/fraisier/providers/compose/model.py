@@ -111,6 +111,8 @@ def _profiles(service: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _is_ours(folder: Path, path: str) -> bool:
+    if path.startswith("~"):  # the plugin would take it for a home, and without one for the root
+        return False
     return (folder / path).resolve().is_relative_to(folder)
 
 

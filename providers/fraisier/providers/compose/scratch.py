@@ -19,7 +19,12 @@ PREFIX = "fraisier-compose-"
 @asynccontextmanager
 async def own_folder() -> AsyncIterator[Path]:
     """A folder that only this user may read; it is gone after the block."""
-    folder, held = await asyncio.to_thread(_made)
+    making = asyncio.ensure_future(asyncio.to_thread(_made))
+    try:
+        folder, held = await asyncio.shield(making)
+    except asyncio.CancelledError:
+        making.add_done_callback(_unwanted)  # the thread goes on, and nobody else hears of its folder
+        raise
     try:
         yield folder
     finally:
@@ -41,6 +46,11 @@ def _made() -> tuple[Path, int]:
         held = _hold(folder)
         if held is not None:
             return folder, held
+
+
+def _unwanted(making: "asyncio.Future[tuple[Path, int]]") -> None:
+    if not making.cancelled() and making.exception() is None:
+        _remove(*making.result())
 
 
 def _remove(folder: Path, held: int) -> None:

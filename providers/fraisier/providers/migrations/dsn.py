@@ -18,7 +18,7 @@ def secrets_of(dsn: str) -> tuple[str, ...]:
 
 
 def masked(text: str, secrets: tuple[str, ...]) -> str:
-    """A text without secrets."""
-    for secret in sorted(secrets, key=len, reverse=True):
+    """A text without secrets; an empty one hides nothing."""
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = text.replace(secret, MASK)
     return text

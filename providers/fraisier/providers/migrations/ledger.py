@@ -122,7 +122,24 @@ class Ledger:
         await self._ask(CLAIM, *_key(order), order.phase, order.release.version, step.rollout_id, *step.token.order)
 
     async def conclude(self, order: MigrationOrder, state: str, output: str) -> None:
-        """Note how it ended; an expand that was taken back counts as never done."""
+        """Note how it ended; an expand that was taken back counts as never done.
+
+        Raises:
+            CommandUnknown: the database was lost, so it is not noted.
+        """
+        try:
+            await self._conclude(order, state, output)
+        except (psycopg.Error, ConnectFailed) as error:
+            raise CommandUnknown(
+                f"{self._database}: {order.argv[0]} has ended ({state}), but that could not be recorded, so it may run "
+                f"again: {' '.join(str(error).split())}",
+                target=order.step.target,
+                step=order.step.name,
+                command=order.argv[0],
+                exit_status=None,
+            ) from error
+
+    async def _conclude(self, order: MigrationOrder, state: str, output: str) -> None:
         async with self._session.transaction():
             await self._ask(
                 "UPDATE fraisier_migrations SET state = %s, output = %s, ended_at = now() "
