@@ -61,7 +61,7 @@ def only_tools(bench: SshBench, folder: Path, *more: str, without: tuple[str, ..
     folder.mkdir()
     basic = (
         "sh awk cat chmod cut date df dirname env find grep gzip head id ln ls mkdir mv ps readlink rm sed sha256sum "
-        "sleep sync tail tar timeout wc"
+        "sleep sync tail tar timeout tr wc"
     )
     (folder / "python3").symlink_to(Path(sys.executable).resolve())
     for tool in {*basic.split(), *more} - {*without, "python3"}:

@@ -36,9 +36,8 @@ def ignore(text: str) -> None:
 async def test_its_output_is_heard_while_it_runs_and_only_its_end_is_kept(ssh_bench: SshBench):
     provider, heard = await connected(ssh_bench), []
     flag = ssh_bench.folder / "go on"
-    script = (
-        f"pwd; echo first; until [ -e '{flag}' ]; do sleep 0.1; done; head -c 3000000 /dev/zero | tr '\\0' x; echo last"
-    )
+    flood = "head -c 3000000 /dev/zero | tr '\\0' x; echo; echo last"
+    script = f"pwd; echo first; until [ -e '{flag}' ]; do sleep 0.1; done; {flood}"
 
     def listen(text: str) -> None:
         heard.append(text)
@@ -54,7 +53,7 @@ async def test_its_output_is_heard_while_it_runs_and_only_its_end_is_kept(ssh_be
 
 async def test_a_gigabyte_of_output_fills_neither_the_host_nor_the_worker(ssh_bench: SshBench):
     provider = await connected(ssh_bench)
-    argv = ("sh", "-c", "head -c 1000000000 /dev/zero | tr '\\0' x; echo last")
+    argv = ("sh", "-c", "head -c 1000000000 /dev/zero | tr '\\0' x; echo; echo last")
     output = await provider.run_hook(step(), argv, timeout_s=LONG_S, heard=ignore)
     assert output.endswith("last")
     assert len(output) <= 4096

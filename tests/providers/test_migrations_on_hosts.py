@@ -179,6 +179,41 @@ async def test_no_half_of_a_secret_is_shown_where_a_host_cuts(
     await provider.disconnect()
 
 
+UNSHOWN = "first\na line of more than 4 KB is not shown"
+HALVES = {
+    "at the end of what was shown": ("sesame-and-", "barley\n" + ("x" * 99 + "\n") * 80 + "last\n", "last"),
+    "in a line that is too long": ("", f"{'x' * 1000}sesame-and-barley{'y' * 4090}\n", "first"),
+    "in one that had no end": ("sesame-and-", f"barley{'y' * 5000}\n", "first"),
+    "in one that has none": ("", f"sesame-and-barley{'y' * 4090}", UNSHOWN),
+    "after zeros": ("sesame-and-\0\0", f"\r{'y' * 4060}sesame-and-barley\nlast\n", "last"),
+}
+
+
+@pytest.mark.parametrize(("begun", "rest", "end"), HALVES.values(), ids=HALVES)
+async def test_no_half_is_shown_of_lines_that_come_in_parts_or_are_too_long(
+    ssh_bench: SshBench, tmp_path: Path, begun: str, rest: str, end: str
+):
+    """The rest comes when the beginning was looked at."""
+    provider, release = await staged(ssh_bench)
+    (tmp_path / "begun").write_text(f"first\n{begun}")
+    (tmp_path / "rest").write_text(rest)
+    script = f"cat {tmp_path}/begun; until [ -e {tmp_path}/go ]; do sleep 0.1; done; cat {tmp_path}/rest"
+    heard: list[str] = []
+
+    def listen(text: str) -> None:
+        heard.append(text)
+        (tmp_path / "go").touch()
+
+    what = order(release, "sh", "-c", script).model_copy(update={"hidden": ("sesame-and-barley",)})
+    output = (await provider.run_migration(what, heard=listen)).output
+    assert heard[0] == "first"
+    assert output.endswith(end)
+    for text in (*heard, output):
+        assert "sesame" not in text
+        assert "barley" not in text
+    await provider.disconnect()
+
+
 async def test_a_migration_is_no_switch_of_the_service(ssh_bench: SshBench):
     provider, release = await connected(ssh_bench), ssh_bench.release("2.0.0")
     await Rollout(ssh_bench, generation=1).deploy(provider, release)

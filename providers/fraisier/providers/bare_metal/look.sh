@@ -58,7 +58,7 @@ touched() {
 
 do_preflight() {
   say "clock $(date +%s)"
-  for tool in awk chmod cut dirname find grep ln mkdir mv readlink rm tail tar gzip wc; do
+  for tool in awk chmod cut dirname find grep ln mkdir mv readlink rm tail tar tr gzip wc; do
     has "$tool" || say "problem $tool is not installed: install it"
   done
   has sha256sum || has shasum || has openssl || say 'problem none of sha256sum, shasum and openssl is installed: install one'

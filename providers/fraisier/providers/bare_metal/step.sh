@@ -132,7 +132,7 @@ do_hook() {
   begin # once more: the attempt that held the lock may have ended it
   if [ -n "$mark" ] && migrated; then return; fi
   unlock
-  log=$state/hook.log shown=0
+  log=$state/hook.log shown=0 broken=''
   : >"$log"
   (cd "$root/${release:+releases/$release}" && limited sh -c "$hook") >>"$log" 2>&1 </dev/null &
   running=$!
@@ -143,7 +143,7 @@ do_hook() {
   done
   status=0
   wait "$running" || status=$?
-  show_hook
+  show_hook all
   [ -z "$watching" ] || kill "$watching" 2>/dev/null || :
   [ "$status" -eq 0 ] || exit "$status"
   # It has ended: whoever holds the lock, that must be on record, or a retry would run it again.
@@ -184,21 +184,34 @@ note_migration() {
 newline='
 '
 
-# What a hook has written since the last look. Whatever it writes, little of it is kept; where a part is cut off, so is
-# the rest of its line: the worker would not know half a secret for one.
+# What a hook has written since the last look; with an argument, all of the rest. Whatever it writes, little of it is
+# kept, and of a line nothing or all: the worker would not know half a secret for one.
 show_hook() {
   size=$(($(wc -c <"$log")))
-  [ "$size" -gt "$shown" ] || return 0
-  { said=$(tail -c "+$((shown + 1))" "$log" | head -c "$((size - shown))" | tail -c 4096; printf .); } 2>/dev/null
-  if [ "$((size - shown))" -gt 4096 ]; then
-    case $said in *"$newline"?*.) said=${said#*"$newline"} ;; esac
+  [ "$size" -gt "$shown" ] || [ $# -gt 0 ] || return 0
+  from=$shown rest=''
+  if [ "$((size - from))" -gt 4096 ]; then from=$((size - 4096)) broken=yes; fi
+  # Some shells drop the zeros, and would count wrong.
+  { said=$(tail -c "+$((from + 1))" "$log" | head -c "$((size - from))" | tr '\000' ' '; printf .); } 2>/dev/null
+  said=${said%.}
+  if [ -n "$broken" ]; then
+    case $said in
+      *"$newline"*) said=${said#*"$newline"} broken='' ;;
+      *) said=${1:+a line of more than 4 KB is not shown} ;;
+    esac
   fi
-  printf %s "${said%.}" >&2 || :
-  shown=$size
-  if [ "$size" -gt 1000000 ]; then
-    : >"$log"
-    shown=0
-  fi
+  if [ $# -eq 0 ]; then rest=${said##*"$newline"}; fi
+  said=${said%"$rest"}
+  printf %s "$said" >&2 || :
+  shown=$((size - ${#rest}))
+  if [ "$size" -gt 1000000 ]; then forget_shown; fi
+}
+
+# What came since the look is lost with it.
+forget_shown() {
+  if [ -n "$rest" ] || [ "$(($(wc -c <"$log")))" -ne "$size" ]; then broken=yes; fi
+  : >"$log"
+  shown=0
 }
 
 do_prune() {
