@@ -1,6 +1,7 @@
 """Migrations that a host runs: its lock and its marks are what makes them run once."""
 
 import asyncio
+import fcntl
 import os
 import shlex
 from pathlib import Path
@@ -99,6 +100,28 @@ async def test_it_goes_on_where_nobody_can_be_told_what_it_says(ssh_bench: SshBe
     os.close(writing)
     assert await asyncio.wait_for(process.wait(), WAIT_S) == 0
     assert not (await run(provider, order(release, "false", token=(6, 1, 1), rollout="r2"))).changed
+    await provider.disconnect()
+
+
+async def test_a_tied_one_does_not_begin_when_its_sender_went_while_it_waited(ssh_bench: SshBench, ran: Path):
+    provider, release = await staged(ssh_bench)
+    what = order(release, "touch", str(ran)).model_copy(update={"tied": True})
+    with (ssh_bench.root / ".fraisier" / "hooks.lock").open("a") as hooks:
+        fcntl.flock(hooks, fcntl.LOCK_EX)
+        process = await asyncio.create_subprocess_exec(
+            *shlex.split(script.command_line(script.migration(provider._options, what))),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        await asyncio.wait_for(until(lambda: ".migrate," in holder(ssh_bench)), WAIT_S)
+        assert process.stdin is not None
+        process.stdin.close()
+    _, said = await asyncio.wait_for(process.communicate(), WAIT_S)
+    assert b"whoever sent this does not answer any more" in said
+    assert process.returncode == 73
+    assert not ran.exists()
+    assert (await run(provider, what)).changed  # while its sender is there
     await provider.disconnect()
 
 

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from fraisier.providers.bare_metal import BareMetalProvider
-from fraisier.providers.errors import TargetBusy
+from fraisier.providers.errors import CommandUnknown, TargetBusy
 from fraisier.providers.migrations.ledger import session_name
 from fraisier.providers.migrations.migrator import PostgresMigrator
 from fraisier.providers.migrations.models import Migration, MigrationOrder, MigrationResult
@@ -149,6 +149,22 @@ async def test_one_that_is_cancelled_has_ended_before_its_lock_is_free(host: Hos
     assert running.cancelled()
     assert not host.works()
     await soon(lambda: not host.sessions())  # the server goes on without a client otherwise
+    await runs_again(host)
+
+
+async def test_one_whose_connection_is_lost_has_ended_before_its_lock_is_free(host: Host):
+    running = asyncio.ensure_future(host.run(host.order(1)))
+    await soon(lambda: host.sessions() == 1)
+    connection = host.provider._connection._ssh
+    assert connection is not None
+    connection.abort()
+    while not running.done():
+        assert host.held() or not host.works()
+        await asyncio.sleep(0.02)
+    with pytest.raises(CommandUnknown, match="whether it took effect is not known"):
+        await running
+    assert not host.works()
+    await soon(lambda: not host.sessions())
     await runs_again(host)
 
 

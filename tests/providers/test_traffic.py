@@ -258,7 +258,8 @@ async def test_commands_are_given_the_server(ssh_bench: SshBench, tmp_path: Path
     assert (tmp_path / "told").read_text() == "out web1\n"
     with pytest.raises(TrafficRefused, match="sh ended with 3: not so fast"):
         await undrain(traffic)
-    hangs = Traffic(command={"drain": ["sleep", "600"], "undrain": ["true"]}, drain_timeout=timedelta(seconds=0.2))
+    commands = {"drain": ["sleep", "600"], "undrain": ["true"]}
+    hangs = Traffic(command=commands, ssh=ssh, drain_timeout=timedelta(seconds=0.2))
     with pytest.raises(TrafficRefused, match=r"sleep did not end within 0\.2 s"):
         await drain(hangs)
 

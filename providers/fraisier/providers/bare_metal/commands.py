@@ -24,8 +24,8 @@ class Stdin:
 
     Attributes:
         opening: the beginning.
-        payload: a file that goes on from there, sent once the command has printed `cue`.
-        cue: the line that asks for the payload.
+        payload: a file that goes on from there, sent once the command has printed `cue`; without one a line is.
+        cue: the line that asks for the payload; without it nothing is sent.
         held: it stays open while the command runs, which ends when it is closed.
     """
 
@@ -35,5 +35,6 @@ class Stdin:
     held: bool = False
 
 
+CUE = b"fraisier send"
 NOTHING = Stdin()
-HELD = Stdin(held=True)
+HELD = Stdin(cue=CUE, held=True)

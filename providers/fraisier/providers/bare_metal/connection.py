@@ -140,7 +140,7 @@ class HostConnection:
         )
         try:
             await _write(process, stdin.opening)
-            if stdin.payload is not None:
+            if stdin.cue:
                 await cued.wait()
                 if stdin.cue in output.splitlines():
                     await _send(process, stdin.payload)
@@ -201,8 +201,11 @@ async def _let_end(process: asyncssh.SSHClientProcess[bytes]) -> None:
         await asyncio.wait_for(process.wait_closed(), END_S)
 
 
-async def _send(process: asyncssh.SSHClientProcess[bytes], payload: Path) -> None:
-    """Stream a file to a command's stdin."""
+async def _send(process: asyncssh.SSHClientProcess[bytes], payload: Path | None) -> None:
+    """Stream a file to a command's stdin; a line that says no more than that we are there when there is none."""
+    if payload is None:
+        await _write(process, b"\n")
+        return
     with await asyncio.to_thread(payload.open, "rb") as file:
         while chunk := await asyncio.to_thread(file.read, CHUNK):
             if not await _write(process, chunk):

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from fraisier.providers.bare_metal import script
 from fraisier.providers.bare_metal.artifact import check_artifact
-from fraisier.providers.bare_metal.commands import HELD, NOTHING, Completed, Stdin
+from fraisier.providers.bare_metal.commands import CUE, HELD, NOTHING, Completed, Stdin
 from fraisier.providers.bare_metal.options import BareMetalOptions
 from fraisier.providers.errors import (
     ArtifactRejected,
@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 LOOK_TIMEOUT_S = 30.0
 LOG_TIMEOUT_S = 10.0
 LOG_LINES = 20
-CUE = b"fraisier send"
 
 SKEW_TOLD_S, SKEW_BORNE_S = 5.0, 300.0
 """By how much a host's clock may differ before that is logged, and before the host is refused, in seconds."""

@@ -132,6 +132,7 @@ do_hook() {
   begin # once more: the attempt that held the lock may have ended it
   if [ -n "$mark" ] && migrated; then return; fi
   unlock
+  if [ "$tied" = yes ]; then ask_sender; fi
   log=$state/hook.log shown=0 broken=''
   : >"$log"
   (cd "$root/${release:+releases/$release}" && limited sh -c "$hook") >>"$log" 2>&1 </dev/null &
@@ -151,6 +152,13 @@ do_hook() {
   lock
   [ -z "$mark" ] || note_migration
   record 1 ended
+}
+
+# One whose sender went while this waited must not begin. Whoever was cut off without a word does not answer either.
+ask_sender() {
+  say send
+  (time_limit=15 && limited sh -c 'read -r line') 2>/dev/null ||
+    refuse 73 'whoever sent this does not answer any more, so it was not begun'
 }
 
 # A command that runs under a lock of whoever sent it must not outlive that: stdin is open as long as the sender is there.

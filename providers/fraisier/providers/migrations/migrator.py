@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fraisier.providers.base import Provider
-from fraisier.providers.errors import CommandFailed, ProviderError, SecretMissing
+from fraisier.providers.errors import CommandFailed, CommandUnknown, ProviderError, SecretMissing
 from fraisier.providers.local_command import Heard
 from fraisier.providers.migrations.guarded import run_guarded
 from fraisier.providers.migrations.models import Migration, MigrationOrder, MigrationResult
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from fraisier.providers.migrations.ledger import Ledger
+
+
+HOST_ENDS_S = 10.0
+"""What a host may take to end a command whose sender is gone, by TERM and KILL, in seconds, with a margin."""
 
 
 class PostgresMigrator:
@@ -96,6 +100,8 @@ async def _on_host(order: MigrationOrder, dsn: str, host: Provider, heard: Heard
         try:
             done = await host.run_migration(there, heard=lambda text: heard(masked(text, hidden)))
         except BaseException as error:
+            if isinstance(error, CommandUnknown):
+                await asyncio.sleep(HOST_ENDS_S)  # under the lock
             # A server goes on with a statement whose client is gone, and keeps all that it has locked.
             await ledger.end_sessions(order)
             if not isinstance(error, CommandFailed):

@@ -7,6 +7,7 @@ import httpcore
 
 from fraisier.providers.bare_metal.channel import HostNetwork
 from fraisier.providers.bare_metal.connection import HostConnection
+from fraisier.providers.bare_metal.limits import LATE
 from fraisier.providers.errors import ConnectFailed, TrafficRefused
 from fraisier.providers.local_command import run_here
 from fraisier.providers.models import Step
@@ -57,6 +58,8 @@ class Way:
         """
         if self._host is not None:
             done = await self._host.run_limited(argv, seconds=seconds)
+            if done.exit_status == LATE:
+                raise self.refused(f"{argv[0]} did not end within {seconds:g} s on the proxy's host")
             return done.exit_status, done.tail or done.output
         try:
             ended = await run_here(argv, timeout_s=seconds)
