@@ -5,6 +5,7 @@ import time
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.exceptions import ApplicationError
@@ -20,6 +21,7 @@ from fraisier.workflows.plans import TargetPlan
 from fraisier.workflows.steps import HookInput
 from tests.providers.by_hand import connected, until
 from tests.providers.ssh_bench import SshBench
+from tests.support.sshd import ADDRESS, running_sshd
 
 LONG_S = 60.0
 
@@ -72,24 +74,34 @@ async def test_it_fails_with_its_own_status_and_last_words(ssh_bench: SshBench):
     await provider.disconnect()
 
 
-async def test_a_lost_connection_neither_ends_nor_doubles_it(ssh_bench: SshBench, tmp_path: Path):
-    provider = await connected(ssh_bench)
-    argv = (
-        "sh",
-        "-c",
-        f"echo >>{tmp_path}/ran; until [ -e {tmp_path}/go ]; do echo on; sleep 0.1; done; echo >>{tmp_path}/ran",
-    )
-    first = asyncio.create_task(provider.run_hook(step(), argv, timeout_s=LONG_S, heard=ignore))
-    await asyncio.wait_for(until((tmp_path / "ran").exists), LONG_S)
-    ssh_bench.host.cut()
-    with pytest.raises(CommandUnknown):
-        await first
-    second = asyncio.create_task(provider.run_hook(step(2), argv, timeout_s=LONG_S, heard=ignore))
-    await asyncio.wait({second}, timeout=1)
-    (tmp_path / "go").touch()
-    await asyncio.wait_for(second, LONG_S)
-    assert (tmp_path / "ran").read_text() == "\n\n"
-    await provider.disconnect()
+@pytest.mark.parametrize("by", ["asyncssh", "OpenSSH"])
+async def test_a_lost_connection_neither_ends_nor_doubles_it(ssh_bench: SshBench, tmp_path: Path, by: str):
+    """The one goes on reading what the hook writes; the other closes its pipes with the connection."""
+    with running_sshd(tmp_path / "sshd") as sshd:
+        where: dict[str, Any] = {}
+        if by == "OpenSSH":
+            ssh_bench.known_hosts.write_text(sshd.known_hosts_line)
+            key = str(sshd.folder / "client_key")
+            where = {"host": ADDRESS, "port": sshd.port, "username": sshd.username, "key_path": key, "ssh_config": None}
+        provider = await connected(ssh_bench, **where)
+        argv = (
+            "sh",
+            "-c",
+            f"echo >>{tmp_path}/ran; until [ -e {tmp_path}/go ]; do echo on; sleep 0.1; done; echo >>{tmp_path}/ran",
+        )
+        first = asyncio.create_task(provider.run_hook(step(), argv, timeout_s=LONG_S, heard=ignore))
+        await asyncio.wait_for(until((tmp_path / "ran").exists), LONG_S)
+        connection = provider._connection._ssh
+        assert connection is not None
+        connection.abort()
+        with pytest.raises(CommandUnknown):
+            await first
+        second = asyncio.create_task(provider.run_hook(step(2), argv, timeout_s=LONG_S, heard=ignore))
+        await asyncio.wait({second}, timeout=1)
+        (tmp_path / "go").touch()
+        await asyncio.wait_for(second, LONG_S)
+        assert (tmp_path / "ran").read_text() == "\n\n"
+        await provider.disconnect()
 
 
 async def test_the_way_back_does_not_wait_for_a_hook_that_hangs(ssh_bench: SshBench, tmp_path: Path):

@@ -1,6 +1,7 @@
 """The limit of a host's command where the host has few tools."""
 
 import asyncio
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,11 @@ async def test_a_line_that_a_power_cut_tore_does_not_garble_the_next_one(ssh_ben
     assert (state.release, state.kept, state.drift) == (new.ref, (old.ref,), ())
     assert state.since is not None
     await provider.disconnect()
+
+
+async def test_a_step_waits_for_a_busy_manager_to_take_it_out_of_the_login():
+    """A faked login, left late: no real manager can be told to take its time."""
+    login = (files("fraisier.providers.bare_metal") / "login.sh").read_text()
+    left = 'left=$(($(date +%s) + 4)); in_login() { [ "$(date +%s)" -lt "$left" ]; }; leave_login; ! in_login'
+    process = await asyncio.create_subprocess_exec("sh", "-c", f"{login}\n{left}")
+    assert await asyncio.wait_for(process.wait(), SOON_S) == 0

@@ -15,11 +15,12 @@ detach() {
   fi
 }
 
-# The manager answers before it has moved us. What is begun until then stays in the login, and its end would be ours.
+# The manager answers before it has moved us, ten seconds at most. What is begun until then stays in the login, and its
+# end would be ours.
 leave_login() {
   waited=0
-  while in_login && [ "$waited" -lt 20 ]; do
-    sleep 0.05 2>/dev/null || sleep 1
+  while in_login && [ "$waited" -lt 200 ]; do
+    sleep 0.05 2>/dev/null || { sleep 1 && waited=$((waited + 19)); }
     waited=$((waited + 1))
   done
 }
