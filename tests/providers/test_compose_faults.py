@@ -118,10 +118,16 @@ async def test_a_service_that_does_not_come_up_leaves_the_old_project_serving(
     await provider.disconnect()
 
 
-async def test_a_first_release_that_does_not_come_up_leaves_nothing(compose_bench: ComposeBench):
-    provider = await connected(compose_bench)
-    release = compose_bench.release("1.0.0", db={"image": image(compose_bench.engine), "command": ["false"]})
-    with pytest.raises(CommandFailed, match="db: the container ended with status 1"):
+async def test_a_first_release_that_does_not_come_up_leaves_nothing(
+    compose_bench: ComposeBench, monkeypatch: pytest.MonkeyPatch
+):
+    """Nor do its last lines tell of its secrets."""
+    monkeypatch.setenv("TOKEN_OF_DB", "geheim-4711")
+    provider = await connected(compose_bench, env={"TOKEN": {"secret": "env:TOKEN_OF_DB"}})
+    db = {"environment": {"URL": "db:${TOKEN}@db"}, "command": ["sh", "-c", "echo cannot reach $$URL; exit 1"]}
+    release = compose_bench.release("1.0.0", db={"image": image(compose_bench.engine), **db})
+    says = r"db: the container ended with status 1; its last lines:\ncannot reach db:\*\*\*@db"
+    with pytest.raises(CommandFailed, match=says):
         await activate(provider, compose_bench, 1, release)
     assert compose_bench.containers() == []
     assert (await provider.inspect(compose_bench.service)).release is None

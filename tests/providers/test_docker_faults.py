@@ -104,12 +104,17 @@ async def test_an_archive_is_loaded_where_the_image_is_not(docker_bench: DockerB
 
 
 @pytest.mark.parametrize("published", [False, True])
-async def test_a_release_that_dies_never_takes_the_place(docker_bench: DockerBench, published: bool):
+async def test_a_release_that_dies_never_takes_the_place(
+    docker_bench: DockerBench, published: bool, monkeypatch: pytest.MonkeyPatch
+):
+    """Nor do its last lines tell of its secrets."""
+    monkeypatch.setenv("API_CONFIG", "its config")
     ports = [f"127.0.0.1:{free_port()}:8080"] if published else []
-    provider = await connected(docker_bench, ports=ports, settle="2s")
+    env = {"CONFIG": {"secret": "env:API_CONFIG"}}
+    provider = await connected(docker_bench, ports=ports, settle="2s", env=env)
     await Rollout(docker_bench, generation=1).deploy(provider, docker_bench.release("1.0.0"))
     before = await docker_bench.instance()
-    with pytest.raises(CommandFailed, match="cannot find its config") as failed:
+    with pytest.raises(CommandFailed, match=r"cannot find \*\*\*") as failed:
         await activate(provider, docker_bench, 2, docker_bench.release("2.0.0", dies=True))
     assert failed.value.exit_status == 7 or "the engine started it again" in str(failed.value)
     assert (await docker_bench.serving(), await docker_bench.instance()) == ("1.0.0", before)
@@ -121,16 +126,21 @@ async def test_a_release_that_dies_never_takes_the_place(docker_bench: DockerBen
     await provider.disconnect()
 
 
-async def test_the_last_words_are_bounded_and_told_in_the_event(docker_bench: DockerBench, event_bus: NatsEventBus):
-    """A hundred megabytes without a newline end as four kilobytes, in the error and in the event."""
+async def test_the_last_words_are_bounded_and_told_in_the_event(
+    docker_bench: DockerBench, event_bus: NatsEventBus, monkeypatch: pytest.MonkeyPatch
+):
+    """A hundred megabytes without a newline end as four kilobytes, in the error and in the event, without secrets."""
+    env = {"WORD": {"secret": "env:API_WORD"}}
+    monkeypatch.setenv("API_WORD", "s last")
     chatty = "import sys; sys.stdout.write('x' * 100_000_000 + 'its last words'); sys.exit(3)"
-    provider = await connected(docker_bench, command=["python3", "-c", chatty], restart="no", settle="2m")
-    with pytest.raises(CommandFailed, match="its last words") as failed:
+    provider = await connected(docker_bench, command=["python3", "-c", chatty], restart="no", settle="2m", env=env)
+    with pytest.raises(CommandFailed, match=r"it\*\*\* words") as failed:
         await activate(provider, docker_bench, 1, docker_bench.release("1.0.0"))
     assert (failed.value.exit_status, len(failed.value.tail) <= 4096) == (3, True)
     assert len(str(failed.value)) < 5000
     await provider.disconnect()
-    telling = docker_bench.provider(event_bus)
+    monkeypatch.setenv("API_WORD", "starts")
+    telling = docker_bench.provider(event_bus, env=env)
     await telling.connect()
     rollout, release = (
         Rollout(docker_bench, generation=2, rollout_id=docker_bench.service),
@@ -140,9 +150,9 @@ async def test_the_last_words_are_bounded_and_told_in_the_event(docker_bench: Do
     await telling.activate(rollout.step("activate"), release)
     hopeless = HealthCheck(http=docker_bench.silent_url, **IMPATIENT)
     health = await telling.check_health(rollout.step("health"), release.ref, hopeless)
-    assert "api 2.0.0 starts" in health.detail
+    assert "api 2.0.0 ***" in health.detail
     told = [event async for event in event_bus.read("health", deployment_id=rollout.rollout_id)]
-    assert "api 2.0.0 starts" in told[-1].data["detail"]
+    assert "api 2.0.0 ***" in told[-1].data["detail"]
     await telling.disconnect()
 
 

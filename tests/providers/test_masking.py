@@ -1,5 +1,7 @@
 """What a command writes is without secrets, however it comes in parts."""
 
+import sys
+
 import pytest
 
 from fraisier.providers.masking import Masking
@@ -24,6 +26,17 @@ def test_the_parts_make_no_difference(written: str, shown: str, size: int):
     masking, raw = Masking(SECRETS), written.encode()
     parts = [masking.part(raw[begin : begin + size]) for begin in range(0, len(raw), size)]
     assert (b"".join(parts) + masking.rest()).decode() == shown
+
+
+def test_a_large_one_is_compared_only_where_it_may_begin():
+    masking, looks = Masking(("!" + "x" * 65536,)), []
+    sys.setprofile(lambda _frame, event, _what: looks.append(event))
+    try:
+        shown = [masking.part(part) for part in (b"x" * 4096, b"!" + b"x" * 4096, b"x" * 61440, b"!")]
+    finally:
+        sys.setprofile(None)
+    assert b"".join([*shown, masking.rest()]) == b"x" * 4096 + b"***!"
+    assert len(looks) < 1000
 
 
 def test_what_may_become_a_secret_is_kept_back():

@@ -14,7 +14,7 @@ from fraisier.providers.errors import CommandFailed, CommandUnknown
 from fraisier.providers.migrations.models import MigrationOrder, MigrationResult
 from fraisier.providers.migrations.words import GuardOrder
 from tests.providers.by_hand import until
-from tests.providers.migrating import WAIT_S, Script, alive, guards, order, run, waiting
+from tests.providers.migrating import WAIT_S, Script, alive, command_line, guards, order, run, waiting
 from tests.support.postgres import PASSWORD, Database
 
 
@@ -72,10 +72,18 @@ async def test_its_guard_meets_the_database_as_the_worker_does_and_imports_nothi
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     bare = database.dsn.replace(f":{PASSWORD}@", "@")
-    command = ("sh", "-c", 'echo "$PYTHONPATH ${PGPASSWORD-none}"; cat /proc/$PPID/cmdline')
-    result = await run(order(*command), database, dsn=bare, PYTHONPATH="its own", TOKEN="geheim")
-    assert result.output.startswith("its own none")
-    assert "geheim" not in result.output
+    go, seen = tmp_path / "go", []
+
+    def listen(_text: str) -> None:
+        if not go.exists():
+            seen.extend(map(command_line, guards()))
+            go.touch()
+
+    command = ("sh", "-c", f'echo "$PYTHONPATH ${{PGPASSWORD-none}}"; until [ -e {go} ]; do sleep 0.1; done')
+    result = await run(order(*command), database, dsn=bare, heard=listen, PYTHONPATH="its own", TOKEN="geheim")
+    assert result.output == "its own none"
+    assert len(seen) == 1
+    assert b"geheim" not in seen[0]
 
 
 def worker(what: MigrationOrder, database: Database) -> "subprocess.Popen[bytes]":

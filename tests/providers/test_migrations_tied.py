@@ -21,6 +21,9 @@ from tests.support.releases import build_release, digest_of
 from tests.support.sshd import ADDRESS, Sshd, running_sshd
 
 SOON_S = 60.0
+ITS_SESSIONS = (
+    "FROM pg_stat_activity WHERE application_name LIKE 'fraisier migration %' AND datname = current_database()"
+)
 WORKER = """\
 import asyncio, json, sys
 from fraisier.providers.bare_metal import BareMetalProvider
@@ -102,13 +105,16 @@ class Host:
         return await PostgresMigrator().run(order, self.migration, host=self.provider, heard=len, leave=lambda: False)
 
     def sessions(self) -> int:
-        """How many of the command's sessions the server has, whether or not it has one of its own."""
-        return len(
-            self.database.ask("SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'fraisier migration %'")
-        )
+        """How many of the command's sessions there are in the database."""
+        return len(self.database.ask(f"SELECT 1 {ITS_SESSIONS}"))
 
     def held(self) -> bool:
-        return bool(self.database.ask("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"))
+        return bool(
+            self.database.ask(
+                "SELECT 1 FROM pg_locks JOIN pg_stat_activity USING (pid) "
+                "WHERE locktype = 'advisory' AND granted AND datname = current_database()"
+            )
+        )
 
     def works(self) -> bool:
         """Whether the command of the first attempt is there."""
@@ -171,15 +177,14 @@ async def test_one_whose_connection_is_lost_has_ended_before_its_lock_is_free(ho
 async def test_one_whose_worker_is_killed_ends_with_it(host: Host):
     about = [host.config, host.order(1).model_dump(), host.migration.model_dump()]
     worker = await asyncio.create_subprocess_exec(sys.executable, "-c", WORKER, json.dumps(about))
-    await soon(lambda: host.sessions() == 1)
-    worker.kill()
-    await worker.wait()
+    try:
+        await soon(lambda: host.sessions() == 1)
+    finally:
+        worker.kill()
+        await worker.wait()
     await soon(lambda: not host.works())
     # A session whose client is gone ends when the server looks; until then the next attempt waits.
-    for (pid,) in host.database.ask(
-        "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'fraisier migration %'"
-    ):
-        host.database.ask(f"SELECT pg_terminate_backend({pid})")
+    host.database.ask(f"SELECT pg_terminate_backend(pid) {ITS_SESSIONS}")
     await runs_again(host)
 
 

@@ -49,5 +49,12 @@ class Masking:
 
     def _begun(self, text: str) -> int:
         """Where a secret begins that is not whole yet; the text's end where none does."""
-        longest = (n for one in self._secrets for n in range(len(one) - 1, 0, -1) if text.endswith(one[:n]))
-        return len(text) - max(longest, default=0)
+        return min((_begins(one, text) for one in self._secrets), default=len(text))
+
+
+def _begins(secret: str, text: str) -> int:
+    """Where the secret begins that the text ends within; only where its first character stands it is looked at."""
+    at = text.find(secret[0], max(len(text) - len(secret) + 1, 0))
+    while at >= 0 and not secret.startswith(text[at:]):
+        at = text.find(secret[0], at + 1)
+    return at if at >= 0 else len(text)

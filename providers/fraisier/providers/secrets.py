@@ -55,7 +55,7 @@ def _text_of(path: Path) -> str:
         raise LookupError(f"{path} is no regular file")
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), encoding="utf-8") as file:
         text = file.read(MOST + 1)
-    if len(text) > MOST:
+    if len(text.encode()) > MOST:
         raise LookupError(f"{path} holds more than {MOST // 1024} KB")
     return text
 

@@ -90,7 +90,7 @@ class Bringer:
                 api_version=await self.engine.api_version(),
                 anew=anew,
             )
-        await project.comes_up(step.name, before=before)
+        await project.comes_up(step.name, before=before, hidden=variables.hidden)
 
     async def _model(
         self, recipe: Recipe, folder: Path, project: str, *, step: str

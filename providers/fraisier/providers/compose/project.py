@@ -114,12 +114,13 @@ class Project:
         gone = [f"its container {name} was removed" for name in sorted(names - members.keys())]
         return (*gone, *(f"its container {name} is {status}" for name, status in sorted(stopped.items())))
 
-    async def comes_up(self, step: str, *, before: Mapping[str, int]) -> None:
+    async def comes_up(self, step: str, *, before: Mapping[str, int], hidden: tuple[str, ...]) -> None:
         """Wait until every service is healthy by its own check or, where it has none, has stayed up for a while.
 
         Args:
             step: the step under way, for errors.
             before: how often containers that were there already had been started again.
+            hidden: secrets that a service may write.
 
         Raises:
             CommandFailed: one broke down, or took too long.
@@ -133,7 +134,7 @@ class Project:
             waiting = [(member, one) for member, one in seen if not one.passed]
             passed = loop.time() - started
             if broken or (waiting and passed > self.options.step_timeout.total_seconds()):
-                raise await self._broken(step, *(broken or waiting)[0])
+                raise await self._broken(step, *(broken or waiting)[0], hidden)
             settled = passed >= self.options.settle.total_seconds() or all(member.has_check for member in members)
             if not waiting and settled:
                 return
@@ -155,9 +156,9 @@ class Project:
         for one in containers:
             await self.engine.remove(one.id, volumes=False)
 
-    async def _broken(self, step: str, member: Member, seen: Sighting) -> CommandFailed:
+    async def _broken(self, step: str, member: Member, seen: Sighting, hidden: tuple[str, ...]) -> CommandFailed:
         state = member.inspected["State"]
-        tail = await self.engine.tail(member.id)
+        tail = await self.engine.tail(member.id, hidden=hidden)
         return CommandFailed(
             f"{self.target}: service {seen.detail}{LAST_LINES}{tail}",
             target=self.target,

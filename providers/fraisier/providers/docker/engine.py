@@ -11,10 +11,12 @@ import docker.errors
 from fraisier.providers.docker.connection import CALL_S, TAIL_BYTES, EngineConnection
 from fraisier.providers.docker.containers import KIND, SERVICE, Container
 from fraisier.providers.errors import CommandFailed
+from fraisier.providers.masking import Masking
 
 CONFLICT = 409
 LOOK_EVERY_S = 0.05
 TAIL_LINES = 20
+PART_BYTES = 64 * 1024
 
 
 class Engine(EngineConnection):
@@ -161,15 +163,18 @@ class Engine(EngineConnection):
 
         return await self.call(f"exec {argv[0]}", run, seconds=seconds)
 
-    async def tail(self, container: str) -> str:
-        """The last lines that a container wrote, or why they cannot be read."""
+    async def tail(self, container: str, *, hidden: tuple[str, ...] = ()) -> str:
+        """The last lines that a container wrote, without these secrets, or why they cannot be read."""
 
         def read(api: docker.APIClient) -> str:
             try:
                 said: bytes = api.logs(container, tail=TAIL_LINES)
             except docker.errors.APIError as error:
                 return f"(its log cannot be read: {error.explanation})"
-            return said[-TAIL_BYTES:].decode(errors="replace").strip()
+            masking, shown = Masking(hidden), b""
+            for begin in range(0, len(said), PART_BYTES):  # a line may be as long as it likes
+                shown = (shown + masking.part(said[begin : begin + PART_BYTES]))[-TAIL_BYTES:]
+            return (shown + masking.rest())[-TAIL_BYTES:].decode(errors="replace").strip()
 
         return await self.call("logs", read)
 

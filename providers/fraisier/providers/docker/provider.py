@@ -215,6 +215,6 @@ class DockerProvider(LifecycleProvider):
         if current is None:
             return ""
         try:
-            return await self._engine.tail(current.id)
+            return await self._place.tail(await self._engine.inspect(current.id))
         except CommandFailed:
             return ""  # the verdict stands without them, and must not be lost for their sake

@@ -18,6 +18,7 @@ from fraisier.providers.docker.engine import Engine
 from fraisier.providers.docker.options import DockerOptions
 from fraisier.providers.errors import LAST_LINES, CommandFailed
 from fraisier.providers.models import Step
+from fraisier.providers.secrets import SecretRef
 
 LOOK_EVERY_S = 0.2
 
@@ -71,6 +72,12 @@ class Place:
         await self._retire(there)
         return bool(there)
 
+    async def tail(self, inspected: dict[str, Any]) -> str:
+        """The last lines that a container wrote, without the secrets that it was given."""
+        given = dict(one.split("=", 1) for one in inspected["Config"]["Env"] or () if "=" in one)
+        secret = [name for name, value in self.options.env.items() if isinstance(value, SecretRef)]
+        return await self.engine.tail(inspected["Id"], hidden=tuple(given[name] for name in secret if name in given))
+
     async def _go_beside(self, step: Step, old: list[Container], new: str) -> None:
         await self.engine.start(new)
         await self._proven(step, new)
@@ -110,15 +117,15 @@ class Place:
             health = (state.get("Health") or {}).get("Status")
             died = not state["Running"] or state.get("Restarting") or inspected["RestartCount"] > 0
             if died or health == "unhealthy" or loop.time() > deadline:
-                raise await self._broken(step, container, state)
+                raise await self._broken(step, inspected)
             up = loop.time() - started >= self.options.settle.total_seconds()
             if health == "healthy" or (health in (None, "none") and up):
                 return
             await asyncio.sleep(LOOK_EVERY_S)
 
-    async def _broken(self, step: Step, container: str, state: dict[str, Any]) -> CommandFailed:
-        tail = await self.engine.tail(container)
-        await self.engine.stop(container)
+    async def _broken(self, step: Step, inspected: dict[str, Any]) -> CommandFailed:
+        state, tail = inspected["State"], await self.tail(inspected)
+        await self.engine.stop(inspected["Id"])
         ended = None if state["Running"] else int(state["ExitCode"])
         return CommandFailed(
             f"{self.target}: the new container {_what_broke(state)}{LAST_LINES}{tail}",
