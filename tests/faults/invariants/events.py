@@ -79,4 +79,5 @@ def each_target_is_told_of_in_order(seen: Round) -> Iterator[str]:
 
 def _a_verb(one: Message) -> bool:
     """Verbs may be asked more than once; each has its own event."""
-    return one.part[4].endswith("_requested") or one.part[4] in ("paused", "resumed", "approved", "rejected")
+    each = ("paused", "resumed", "approved", "rejected", "verb_refused")
+    return one.part[4].endswith("_requested") or one.part[4] in each

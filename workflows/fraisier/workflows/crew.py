@@ -71,6 +71,7 @@ class Crew:
         self._openings = Openings(state, controls, on_change=on_change)
         self.put_off: list[str] = []
         self._running: dict[str, workflow.ChildWorkflowHandle[RegionWorkflow, RegionReport]] = {}
+        self._speaking: dict[str, asyncio.Lock] = {}
 
     @property
     def _plan(self) -> Plan:
@@ -236,6 +237,15 @@ class Crew:
             await asyncio.gather(*(self._signal(name, _TOLD[verb]) for name in meant))
 
     async def _signal(self, name: str, signal: Any, *payload: Any) -> None:
+        if not workflow.patched("signals-in-order"):
+            await self._deliver(name, signal, *payload)
+            return
+        # Two that are under way at once arrive in any order, and a region that hears of a pause last waits for ever.
+        async with self._speaking.setdefault(name, asyncio.Lock()):
+            if name in self._running:
+                await self._deliver(name, signal, *payload)
+
+    async def _deliver(self, name: str, signal: Any, *payload: Any) -> None:
         try:
             await self._running[name].signal(signal, *payload)
         except FailureError as error:
