@@ -90,20 +90,22 @@ class PostgresMigrator:
 async def _on_host(order: MigrationOrder, dsn: str, host: Provider, heard: Heard) -> MigrationResult:
     from fraisier.providers.migrations.dsn import masked, secrets_of  # noqa: PLC0415
     from fraisier.providers.migrations.ledger import session_name  # noqa: PLC0415 (psycopg is an extra)
-    from fraisier.providers.migrations.story import migrate  # noqa: PLC0415 (psycopg is an extra)
+    from fraisier.providers.migrations.story import for_certain, migrate  # noqa: PLC0415 (psycopg is an extra)
 
     hidden = secrets_of(dsn)  # a host may know the DSN too, and its command may print it
     named = f"PGAPPNAME={session_name(order.step.service, order.database)}"
     there = order.model_copy(update={"argv": ("env", named, *order.argv), "hidden": hidden, "tied": True})
 
+    async def clear(ledger: "Ledger", *, after_s: float) -> None:
+        await asyncio.sleep(after_s)  # under the lock
+        # A server goes on with a statement whose client is gone, and keeps all that it has locked.
+        await ledger.end_sessions(order)
+
     async def run(ledger: "Ledger") -> str:
         try:
             done = await host.run_migration(there, heard=lambda text: heard(masked(text, hidden)))
         except BaseException as error:
-            if isinstance(error, CommandUnknown):
-                await asyncio.sleep(HOST_ENDS_S)  # under the lock
-            # A server goes on with a statement whose client is gone, and keeps all that it has locked.
-            await ledger.end_sessions(order)
+            await for_certain(clear(ledger, after_s=HOST_ENDS_S if isinstance(error, CommandUnknown) else 0))
             if not isinstance(error, CommandFailed):
                 raise
             raise type(error)(

@@ -36,14 +36,14 @@ async def migrate(order: MigrationOrder, ledger: Ledger, run: Run) -> MigrationR
     except CommandUnknown:
         raise
     except CommandFailed as error:
-        await _for_certain(ledger.conclude(order, "failed", error.tail))
+        await for_certain(ledger.conclude(order, "failed", error.tail))
         raise
-    await _for_certain(ledger.conclude(order, "done", output))
+    await for_certain(ledger.conclude(order, "done", output))
     return MigrationResult(changed=True, output=output)
 
 
-async def _for_certain(work: Coroutine[Any, Any, None]) -> None:
-    """Do it to its end, also when this is cancelled: what has ended must not run again for want of a record."""
+async def for_certain(work: Coroutine[Any, Any, None]) -> None:
+    """Do it to its end, also when this is cancelled: no command may run again or beside another one for want of it."""
     doing = asyncio.ensure_future(work)
     try:
         await asyncio.shield(doing)
