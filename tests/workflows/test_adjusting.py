@@ -8,6 +8,7 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowUpdateFailedError
 
+from fraisier.nats import set_freeze
 from fraisier.workflows.adjustments import AdjustmentRefused, Standing, adjusted
 from fraisier.workflows.contracts import RolloutPhase
 from fraisier.workflows.plans import OnFailure, Plan, WindowPlan
@@ -126,6 +127,10 @@ async def test_a_running_region_hears_of_another_tolerance_and_parallelism(harne
     await asyncio.wait_for(harness.world.entered["a1", "health"].wait(), 60)
     await send(handle, Verb.ADJUST, adjust=Adjustment(failure_tolerance=1), id="1")
     await send(handle, Verb.ADJUST, adjust=Adjustment(region="a", max_parallel=2), id="2")
+    rollout = (await handle.query(RolloutWorkflow.status)).rollout_id
+    region = harness.client.get_workflow_handle(f"{handle.id}:{rollout}:a")
+    for told in ([], ["x"], [{"max_parallel": 2, "tolerance": 1}, "two"]):
+        await region.signal("adjust", args=told)
     blocked.set()
     for name, step in held.items():
         await asyncio.wait_for(harness.world.entered[name, "activate"].wait(), 60)
@@ -154,6 +159,29 @@ async def test_an_override_lets_a_frozen_region_start_and_says_why(harness: Harn
     assert (await harness.finish(handle)).phase is RolloutPhase.SUCCEEDED
     (told,) = [e for e in await harness.events("deployment", plan) if e.event_type == "deployment.overridden"]
     assert (told.data["by"], told.data["reason"], told.data["regions"]) == ("ops", "security fix", ["b"])
+
+
+async def test_an_override_lets_a_region_start_that_is_tried_once_more(harness: Harness) -> None:
+    harness.world.unhealthy.add(("a1", "2.0.0"))
+    blocked = harness.world.blocked["a1", "health"] = asyncio.Event()
+    plan = make_plan(["a"], decision_timeout=600)
+    handle = await harness.start(plan.model_copy(update={"heeds_freeze": True}))
+    await asyncio.wait_for(harness.world.entered["a1", "health"].wait(), 60)
+    await set_freeze(harness.nats, on=True, by="ann", reason="x")
+    try:
+        blocked.set()
+        await harness.until(handle, phase=RolloutPhase.DECISION)
+        harness.world.unhealthy.clear()
+        await send(handle, Verb.RETRY)
+        status = await harness.until(handle, phase=RolloutPhase.ROLLING_OUT)
+        while not status.waiting_for:
+            await asyncio.sleep(0.05)
+            status = await handle.query(RolloutWorkflow.status)
+        assert status.waiting_for.startswith("a to be let start: all services are frozen by ann since")
+        await handle.signal(RolloutWorkflow.override, {"by": "ops", "reason": "the fix"})
+        assert (await harness.finish(handle)).phase is RolloutPhase.SUCCEEDED
+    finally:
+        await set_freeze(harness.nats, on=False, by="tests")
 
 
 async def test_retry_runs_only_what_failed_or_the_whole_region(harness: Harness) -> None:

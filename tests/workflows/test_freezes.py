@@ -111,6 +111,21 @@ async def test_a_freeze_holds_the_next_batch_of_a_region_under_way_until_it_ends
     assert (result.phase, thawing.world.activations()) == (RolloutPhase.SUCCEEDED, ["a1", "a2", "a3"])
 
 
+async def test_a_freeze_that_begins_while_a_region_is_held_in_another_holds_it_too(thawing: Harness) -> None:
+    plan = heeding(make_plan(["a"], targets=2))
+    handle = await _frozen_under_way(thawing, plan)
+    await handle.signal(RolloutWorkflow.pause)
+    await set_freeze(thawing.nats, on=False, by="ann")
+    await thawing.until(handle, waiting_for="")
+    await set_freeze(thawing.nats, on=True, by="ann", reason="incident 4712")
+    await handle.signal(RolloutWorkflow.resume)
+    await _waits(thawing, plan, handle.id, verb="go on")
+    assert thawing.world.activations() == ["a1"]
+    await set_freeze(thawing.nats, on=False, by="ann")
+    result = await thawing.finish(handle)
+    assert (result.phase, thawing.world.activations()) == (RolloutPhase.SUCCEEDED, ["a1", "a2"])
+
+
 async def test_an_override_lets_a_region_that_is_frozen_between_batches_go_on_to_its_end(thawing: Harness) -> None:
     plan = heeding(make_plan(["a"], ["b"], targets=3))
     handle = await _frozen_under_way(thawing, plan)

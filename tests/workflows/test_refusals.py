@@ -16,7 +16,8 @@ async def test_refused_misspelled_and_unreadable_signals_are_audited_and_shown(h
     await handle.signal("adjust", {"soak": "ages", "by": "eve"})
     await handle.signal("Roll_back", {"by": "bob", "reason": "errors"})
     await handle.signal("xyzzy", b"\x00\xff")
-    await handle.signal("region_waits")
+    for told in ([], ["a"], [{"region": "a", "why": "x"}, "two"], [{"region": "a", "why": "x"}, "two", "three"]):
+        await handle.signal("region_waits", args=told)
     await handle.signal("pause", args=["one", "two"])
     status = await handle.query(RolloutWorkflow.status)
     assert (status.phase, status.paused) == (RolloutPhase.SOAKING, True)

@@ -5,13 +5,15 @@ Only optional fields may be added to them, because running rollouts hold older o
 
 from collections.abc import Iterable
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from fraisier.providers.errors import LAST_LINES
 from fraisier.providers.models import Model, ReleaseRef
 from fraisier.workflows.plans import Plan, RegionPlan, ReleasePlan
+
+M = TypeVar("M", bound=Model)
 
 REGION_WAITS = "region_waits"
 """The signal by which a region tells its rollout what it waits for."""
@@ -252,3 +254,11 @@ class RolloutResult(Model):
     without: str = ""
     undo: Undo | None = None
     one_way: str = ""
+
+
+def read_signal(kind: type[M], payload: Any) -> M | None:
+    """What came with a signal between workflows; None when it is no such thing, over which none may stumble."""
+    try:
+        return kind.model_validate(payload)
+    except ValidationError:
+        return None

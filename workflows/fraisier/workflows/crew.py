@@ -23,7 +23,7 @@ from fraisier.workflows.failures import describe
 from fraisier.workflows.gatekeeper import Gatekeeper
 from fraisier.workflows.openings import Openings
 from fraisier.workflows.placement import preflight
-from fraisier.workflows.plans import OnFailure, Plan
+from fraisier.workflows.plans import OnFailure, Plan, RegionPlan
 from fraisier.workflows.promotions import Promotions
 from fraisier.workflows.region import RegionWorkflow
 from fraisier.workflows.region_rollback import RegionRollbackWorkflow
@@ -174,31 +174,55 @@ class Crew:
         self._state.skipped.discard(name)
         self._state.region(name, "running")
         self._show()
+        order = RegionInput(
+            rollout_id=self._order.rollout_id,
+            release=self._plan.release,
+            region=region,
+            wave=wave,
+            generation=generation,
+            unfit=self._state.unfit.get(name, {}) | (canary.failed if canary else {}),
+            paused=self._controls.paused,
+            done=done,
+            only_canary=region.promotion is not None and not done,
+            heeds_freeze=self._plan.heeds_freeze and name not in self._controls.let_start,
+        )
         handle = await workflow.start_child_workflow(
             RegionWorkflow.run,
-            RegionInput(
-                rollout_id=self._order.rollout_id,
-                release=self._plan.release,
-                region=region,
-                wave=wave,
-                generation=generation,
-                unfit=self._state.unfit.get(name, {}) | (canary.failed if canary else {}),
-                paused=self._controls.paused,
-                done=done,
-                only_canary=region.promotion is not None and not done,
-                heeds_freeze=self._plan.heeds_freeze and name not in self._controls.let_start,
-            ),
+            order,
             id=f"rollout:{self._plan.service}:{self._order.rollout_id}:{name}",
             static_summary=f"{name}: {self._plan.service} {self._plan.release.version}",
             search_attributes=searched_by(self._plan.service, self._plan.release.version, name),
         )
         self._running[name] = handle
         try:
+            # Regions that began before what they had missed was told them go on as they did.
+            if any(self._missed(order)) and workflow.patched("tell-what-was-missed"):
+                await self._controls.through(asyncio.create_task(self._tell_missed(order)))
             await self._controls.until(handle.done)
         except Interrupted:
             await self._stop(name)
             raise
         return await self._ended(name)
+
+    def _missed(self, order: RegionInput) -> tuple[bool, bool, bool]:
+        """Whether the pause, the settings and the override of a region have changed since it was ordered."""
+        name = order.region.name
+        return (
+            order.paused != self._controls.paused,
+            _settings(order.region) != _settings(self._plan.regions[name]),
+            order.heeds_freeze and name in self._controls.let_start,
+        )
+
+    async def _tell_missed(self, order: RegionInput) -> None:
+        """Let a region know of the verbs that came while it was being started, when it could be told of none."""
+        name = order.region.name
+        paused, settings, let_go = self._missed(order)
+        if paused:
+            await self._signal(name, RegionWorkflow.hold if self._controls.paused else RegionWorkflow.release)
+        if settings:
+            await self._signal(name, RegionWorkflow.adjust, _settings(self._plan.regions[name]))
+        if let_go:
+            await self._signal(name, RegionWorkflow.let_go)
 
     async def stop_regions(self) -> None:
         """Stop every region that still runs, and remember what it touched."""
@@ -227,8 +251,7 @@ class Crew:
         for name in tuple(self._running):
             now = self._plan.regions[name]
             if now != before.regions[name]:
-                settings = RegionSettings(max_parallel=now.max_parallel, tolerance=now.tolerance)
-                await self._signal(name, RegionWorkflow.adjust, settings)
+                await self._signal(name, RegionWorkflow.adjust, _settings(now))
 
     async def pass_on(self, verb: Verb, request: VerbRequest) -> None:
         """Let running regions know of a pause or its end, and of an override those that it is about."""
@@ -317,3 +340,7 @@ class Crew:
             )
         except FailureError as error:
             return RegionReport.broken(name, TargetOutcome.ROLLBACK_FAILED, order.targets, describe(error))
+
+
+def _settings(region: RegionPlan) -> RegionSettings:
+    return RegionSettings(max_parallel=region.max_parallel, tolerance=region.tolerance)

@@ -17,6 +17,7 @@ from fraisier.workflows.contracts import (
     RegionReport,
     RegionSettings,
     TargetOutcome,
+    read_signal,
 )
 from fraisier.workflows.details import region_details
 from fraisier.workflows.failures import describe
@@ -99,9 +100,9 @@ class RegionWorkflow:
         self._freeze.heeded = False
 
     @workflow.signal
-    def adjust(self, settings: RegionSettings | None = None) -> None:
+    def adjust(self, payload: Any = None, *_: Any) -> None:
         """Go on with other settings, from the next batch on."""
-        self._settings = settings or self._settings
+        self._settings = read_signal(RegionSettings, payload) or self._settings
 
     @workflow.query
     def report(self) -> RegionReport:
@@ -143,9 +144,7 @@ class RegionWorkflow:
         """Batch by batch, first to the end of one that an earlier run has begun."""
         batch: Sequence[TargetPlan] = [one for one in self._order.region.targets if one.name in begun]
         while batch := batch or self._next_batch():
-            await self._until_released()
-            await self._freeze.wait(lambda: self._board.stopping)
-            await self._until_released()
+            await self._until_let_go()
             if self._over():
                 break
             if await self._deploy(batch, entered=bool(begun)):
@@ -220,6 +219,17 @@ class RegionWorkflow:
             await run_placed(self._order.region, once)
         except ActivityError as error:
             workflow.logger.warning("%s: old releases stay for now: %s", self._order.region.name, describe(error))
+
+    async def _until_let_go(self) -> None:
+        """Wait until the next batch is neither held nor frozen."""
+        while True:
+            await self._until_released()
+            await self._freeze.wait(lambda: self._board.stopping)
+            again = self._held and self._freeze.heeded and not self._board.stopping
+            # Regions that were held in a freeze before the next freeze was looked for go on as they did.
+            if not (again and workflow.patched("freeze-in-a-hold")):
+                break
+        await self._until_released()
 
     async def _until_released(self) -> None:
         if self._held and not self._board.stopping:

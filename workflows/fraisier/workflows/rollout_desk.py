@@ -10,7 +10,7 @@ from temporalio.common import RawValue
 
 from fraisier.workflows.adjustments import AdjustmentRefused, adjusted
 from fraisier.workflows.carrying import Carried, Position
-from fraisier.workflows.contracts import REGION_WAITS, RegionWaits, RolloutInput, RolloutPhase
+from fraisier.workflows.contracts import REGION_WAITS, RegionWaits, RolloutInput, RolloutPhase, read_signal
 from fraisier.workflows.controls import Controls
 from fraisier.workflows.crew import Crew
 from fraisier.workflows.details import rollout_details
@@ -134,8 +134,9 @@ class RolloutDesk(Carried):
         await self._refuse(name, read_request(_first_of(payloads)), unknown_verb(name))
 
     @workflow.signal(name=REGION_WAITS)
-    def region_waits(self, told: RegionWaits | None = None) -> None:
+    def region_waits(self, payload: Any = None, *_: Any) -> None:
         """Hear from a region what keeps its next batch from starting; not for people."""
+        told = read_signal(RegionWaits, payload)
         if told is not None:
             self._state.hear(told)
             self._show()
@@ -172,6 +173,9 @@ class RolloutDesk(Carried):
     async def _obey(self, verb: Verb, request: VerbRequest) -> None:
         if self._controls.repeated(request):
             return
+        if verb is Verb.OVERRIDE:
+            # Rollouts that began before a region that is tried again could be let start refuse it as they did.
+            self._state.overrides_retries = workflow.patched("override-retries")
         refusal = self._refusal(verb, request)
         if refusal:
             await self._refuse(verb.value, request, refusal)

@@ -22,6 +22,7 @@ from fraisier.workflows.gate_steps import GateReport
 from fraisier.workflows.plans import Plan, WavePlan
 from fraisier.workflows.status import (
     RUNNING,
+    SOAK,
     WAITING,
     GateStatus,
     MigrationStatus,
@@ -51,6 +52,7 @@ class RolloutState(Carried):
         done: by region, the targets that run the release, each with the generation that brought it there.
         requeued: regions that were tried once more at the end.
         current: the number of the wave under way.
+        overrides_retries: whether an override lets regions start that are tried once more.
     """
 
     KEPT: ClassVar[dict[str, Any]] = {
@@ -81,6 +83,7 @@ class RolloutState(Carried):
         self.done: dict[str, dict[str, int]] = {}
         self.requeued: set[str] = set()
         self.current = 1
+        self.overrides_retries = True
         self._regions = {
             name: RegionStatus(name=name, targets=len(region.targets)) for name, region in plan.regions.items()
         }
@@ -232,8 +235,13 @@ class RolloutState(Carried):
 
     @property
     def kept(self) -> tuple[str, ...]:
-        """The regions that something keeps from starting, or their next batch."""
-        return tuple(name for name, one in self._regions.items() if one.waiting_for and one.state in (WAITING, RUNNING))
+        """The regions that something keeps from starting, also once more, or their next batch."""
+        return tuple(name for name, one in self._regions.items() if one.waiting_for and self._is_kept(one))
+
+    def _is_kept(self, one: RegionStatus) -> bool:
+        if not self.overrides_retries:
+            return one.state in (WAITING, RUNNING)
+        return one.state != RegionOutcome.CANARY.value and one.waiting_for != SOAK
 
     def not_overridden(self, request: VerbRequest) -> str:
         """Why an override makes no sense now, with the way out; empty when it does."""

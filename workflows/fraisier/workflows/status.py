@@ -18,8 +18,11 @@ NAMED = 20
 WAITING = "waiting"
 """The state of a region, or a wave, that has not begun."""
 
-_KEPT_FROM = {RegionOutcome.CANARY.value: "promoted", RUNNING: "let go on", WAITING: "let start"}
-"""What a region waits for to be, by its state."""
+SOAK = "the soak"
+"""What a region waits for that has succeeded, and that nothing keeps."""
+
+_KEPT_FROM = {RegionOutcome.CANARY.value: "promoted", RUNNING: "let go on"}
+"""What a region waits for to be, by its state; in any other it waits to be let start, for the first time or again."""
 
 
 class RegionStatus(Model):
@@ -153,7 +156,8 @@ def what_keeps(regions: Iterable[RegionStatus]) -> str:
     waits: dict[tuple[str, str], list[RegionStatus]] = {}
     for one in regions:
         if one.waiting_for:
-            waits.setdefault((_KEPT_FROM.get(one.state, ""), one.waiting_for), []).append(one)
+            verb = "" if one.waiting_for == SOAK else _KEPT_FROM.get(one.state, "let start")
+            waits.setdefault((verb, one.waiting_for), []).append(one)
     return "; ".join(_kept(verb, why, those) for (verb, why), those in waits.items())
 
 
