@@ -268,7 +268,7 @@ async def _verbs(bus: NatsEventBus) -> list[str]:
 
 
 async def test_only_freezers_stop_the_line_and_workers_see_it(cluster: Cluster) -> None:
-    who = ("orchestrator", "approvers", "eu-west-1", "watchers", "freezers")
+    who = ("orchestrator", "approvers", "eu-west-1", "watchers", "handlers", "freezers")
     async with AsyncExitStack() as stack:
         at = {name: await stack.enter_async_context(cluster.client(name)) for name in who}
         worker = JetStreamLog(NatsEventBus(at["orchestrator"], StreamConfig()), at["orchestrator"])
@@ -277,8 +277,10 @@ async def test_only_freezers_stop_the_line_and_workers_see_it(cluster: Cluster) 
         assert "frozen by ops" in await worker.frozen()
         attempts = [set_freeze(at[name], on=False, by="mallory") for name in who[:-1]]
         errors = await asyncio.wait_for(asyncio.gather(*attempts, return_exceptions=True), LONG_S)
-        assert [type(error) for error in errors] == [PermissionDenied] * 4
+        assert [type(error) for error in errors] == [PermissionDenied] * 5
         assert "freezers" in str(errors[0])
+        blind = JetStreamLog(NatsEventBus(at["handlers"], StreamConfig()), at["handlers"])
+        assert (await blind.frozen()).startswith("nobody knows whether all services are frozen: this NATS user may not")
         assert "incident 4711" in await worker.frozen()
         assert (await freeze(cluster, "freezers", "off", "--by", "ops")).startswith("nothing is frozen")
         assert await worker.frozen() == ""

@@ -2,16 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from temporalio.client import WorkflowHandle
 
 from fraisier.nats import read_freeze, set_freeze
-from fraisier.orchestrator.errors import ExitCode
+from fraisier.nats.freezes import KEY, open_freezes
+from fraisier.orchestrator.cli import freeze
+from fraisier.orchestrator.errors import ExitCode, Unreachable
 from fraisier.workflows.contracts import RolloutPhase, RolloutResult
 from fraisier.workflows.plans import Plan
 from fraisier.workflows.rollout import RolloutWorkflow
 from tests.support.cli import Cli
+from tests.support.nats import PASSWORD, USER, NatsServer
 from tests.workflows.harness import Harness, make_plan
 
 
@@ -55,9 +59,9 @@ async def test_regions_wait_say_who_froze_them_and_start_when_it_ends(frozen: Ha
     code, out, _ = await cli("freeze", "off", "--by", "eve")  # there is nothing to lift
     assert (code, "lifted by bob at" in out) == (ExitCode.OK, True)
     assert (await frozen.finish(handle)).phase is RolloutPhase.SUCCEEDED
-    freeze = await read_freeze(frozen.nats)
-    assert freeze is not None
-    assert (freeze.on, freeze.by) == (False, "bob")
+    last = await read_freeze(frozen.nats)
+    assert last is not None
+    assert (last.on, last.by) == (False, "bob")
 
 
 async def test_an_override_lets_one_region_start_and_a_rollback_asks_no_freeze(frozen: Harness) -> None:
@@ -144,12 +148,61 @@ async def test_a_rollback_of_a_region_that_is_frozen_between_batches_waits_for_n
     assert (result.phase, thawing.world.rollbacks()) == (RolloutPhase.ROLLED_BACK, ["a1"])
 
 
-async def _waits(harness: Harness, plan: Plan, workflow_id: str, region: str = "a", *, verb: str = "start") -> None:
+async def test_a_freeze_that_nobody_can_read_holds_regions_until_it_is_set_anew(thawing: Harness, cli: Cli) -> None:
+    opened = thawing.world.blocked["a1", "health"] = asyncio.Event()
+    plan = heeding(make_plan(["a"], ["b"], targets=2))
+    handle = await thawing.start(plan)
+    await asyncio.wait_for(thawing.world.entered["a1", "health"].wait(), 60)
+    await _store_no_freeze(thawing)
+    opened.set()
+    unread = "nobody knows whether all services are frozen: fraisier-freeze holds no freeze under all; set it anew"
+    await _waits(thawing, plan, handle.id, verb="go on", why=unread)
+    code, _, error = await cli("freeze", "status")
+    assert (code, "with fraisier freeze on or off" in error) == (ExitCode.FAILED, True)
+    await handle.signal(RolloutWorkflow.override, {"by": "ops", "reason": "the fix", "regions": ["a"]})
+    await _waits(thawing, plan, handle.id, "b", why=unread)
+    assert thawing.world.activations() == ["a1", "a2"]
+    code, out, _ = await cli("freeze", "on", "--by", "ann", "--reason", "incident 4711")
+    assert (code, "all services are frozen, by ann" in out) == (ExitCode.OK, True)
+    await _store_no_freeze(thawing)
+    code, out, _ = await cli("freeze", "off", "--by", "bob")
+    assert (code, "lifted by bob" in out) == (ExitCode.OK, True)
+    result = await thawing.finish(handle)
+    assert (result.phase, thawing.world.rollbacks()) == (RolloutPhase.SUCCEEDED, [])
+
+
+async def _store_no_freeze(harness: Harness) -> None:
+    await (await open_freezes(harness.nats.jetstream)).put(KEY, b"on")
+
+
+async def test_freezing_ends_where_jetstream_cannot_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    account = f"users: [ {{user: {USER}, password: {PASSWORD}}} ]"  # without JetStream
+    server = NatsServer(tmp_path, f"\naccounts: {{ A: {{ {account} }} }}\n")
+    server.start()
+    for name, value in (("SERVERS", server.url), ("USERNAME", USER), ("PASSWORD", PASSWORD)):
+        monkeypatch.setenv(f"NATS_{name}", value)
+    monkeypatch.setattr(freeze, "READ_S", 0.5)
+    try:
+        with pytest.raises(Unreachable, match="did not tell within"):
+            await asyncio.wait_for(freeze._set("ann", "incident 4711", on=True), 60)
+    finally:
+        server.kill()
+
+
+async def _waits(
+    harness: Harness,
+    plan: Plan,
+    workflow_id: str,
+    region: str = "a",
+    *,
+    verb: str = "start",
+    why: str = "all services are frozen",
+) -> None:
     """Until a region waits for the end of the freeze."""
     handle = harness.client.get_workflow_handle_for(RolloutWorkflow.run, workflow_id)
     for _ in range(900):
         status = await handle.query(RolloutWorkflow.status)
-        if status.waiting_for.startswith(f"{region} to be let {verb}: all services are frozen"):
+        if status.waiting_for.startswith(f"{region} to be let {verb}: {why}"):
             return
         await asyncio.sleep(0.1)
     raise AssertionError(f"{region} of {plan.service} does not wait: {status}")

@@ -8,9 +8,11 @@ from pathlib import Path
 from fraisier.nats import (
     ArtifactStore,
     Event,
+    EventInvalid,
     InvalidEvent,
     NatsClient,
     NatsEventBus,
+    PermissionDenied,
     mint_generation,
     new_event,
     read_freeze,
@@ -57,8 +59,11 @@ class JetStreamLog:
         return await self._bus.last_sequence(_domain(event_type))
 
     async def frozen(self) -> str:
-        """Who froze all services, since when and why; empty when nobody did."""
-        freeze = await read_freeze(self._client)
+        """Who froze all services, since when and why; empty when nobody did. What cannot be read counts as a freeze."""
+        try:
+            freeze = await read_freeze(self._client)
+        except (EventInvalid, PermissionDenied) as error:
+            return f"nobody knows whether all services are frozen: {error}"
         if freeze is None or not freeze.on:
             return ""
         why = f": {freeze.reason}" if freeze.reason else ""
