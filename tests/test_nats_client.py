@@ -74,6 +74,20 @@ async def test_a_certificate_that_is_renewed_is_shown_at_the_next_connection(tls
         await eventually(lambda: client.is_connected)
 
 
+async def test_a_certificate_of_which_half_is_renewed_leaves_the_one_before_shown(
+    tls_server: NatsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tls_server.folder
+    own = folder / "client.crt", folder / "client.key"
+    context = tls_context(folder / "server.crt", *own)
+    async with tls_server.client(tls=context, certificate=own) as client:
+        own[0].write_text((folder / "server.crt").read_text())
+        tls_server.kill()
+        tls_server.start()
+        await eventually(lambda: f"{own[0]} with key {own[1]} cannot be used yet" in caplog.text)
+        await eventually(lambda: client.is_connected)
+
+
 @pytest.mark.parametrize(
     ("ca", "shown", "why"),
     [("client", "client", "certificate verify failed"), ("server", "server", "Failed"), ("server", None, "Failed")],

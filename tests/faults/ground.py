@@ -50,16 +50,7 @@ class Child:
     async def start(self) -> None:
         """Start it, and wait until it is ready."""
         before = self._said()
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: ASYNC220 (forked at once)
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env=self._env,
-                cwd=ROOT,
-                group=self.group,
-            )
+        self.process = self._run(subprocess.PIPE)
         end = time.monotonic() + READY_S
         while self._said() == before:
             alive = self.process.poll() is None and time.monotonic() < end
@@ -68,11 +59,20 @@ class Child:
 
     async def refuses_to_start(self) -> str:
         """Start it where it must end by itself, with an error; what it said."""
-        with self.log.open("ab") as log:
-            where = log.tell()
-            ended = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._env)  # noqa: ASYNC220
-        assert await asyncio.to_thread(ended.wait, READY_S), f"{self.name} ended well"
+        where = self.log.stat().st_size
+        ended = self._run(subprocess.DEVNULL)
+        try:
+            assert await asyncio.to_thread(ended.wait, READY_S), f"{self.name} ended well"
+        finally:
+            ended.kill()
+            ended.wait()
         return self.log.read_text()[where:]
+
+    def _run(self, stdin: int) -> "subprocess.Popen[bytes]":
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                self._command, stdin=stdin, stdout=log, stderr=log, env=self._env, cwd=ROOT, group=self.group
+            )
 
     async def kill(self, number: int = signal.SIGKILL) -> None:
         """Send a signal that ends it, and wait for that."""

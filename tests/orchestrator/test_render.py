@@ -64,6 +64,8 @@ def test_the_last_lines_of_a_target_are_told_once():
     assert seen.once(f"a failed: a1: 500{told}") == "a failed: a1: 500"
     assert seen.once(f"b failed: b1: 500{others}") == f"b failed: b1: 500{others}"
     assert seen.once(f"a failed: a1: 500{told}; b failed: b1: 500{others}") == "a failed: a1: 500; b failed: b1: 500"
+    longer = f"c failed: c1: 500{others} at /var"
+    assert seen.once(longer) == longer
 
 
 def test_people_are_asked_for_a_decision_without_the_last_lines():

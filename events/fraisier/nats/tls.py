@@ -1,6 +1,6 @@
 """TLS: the context that the configuration asks for, and a client that never goes without it."""
 
-import contextlib
+import logging
 import ssl
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,8 @@ import nats.errors
 from nats.aio.client import Client
 
 from fraisier.nats.errors import ConfigInvalid
+
+logger = logging.getLogger(__name__)
 
 
 def tls_context(ca_file: Path | None, cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext:
@@ -53,6 +55,14 @@ class TlsOnlyClient(Client):
             if not info.get("tls_required"):
                 raise nats.errors.Error("the server offers no TLS, and NATS_TLS_ENABLED is on")
             if self._certificate is not None:
-                with contextlib.suppress(OSError, ssl.SSLError):  # only half of it is written yet: the one before holds
-                    self.ssl_context.load_cert_chain(*self._certificate, password="")
+                self._show(*self._certificate)
         await super()._process_info(info, initial_connection)
+
+    def _show(self, cert_file: Path, key_file: Path | None) -> None:
+        """Show our certificate as it is on disk; the one before where only half of it is written yet."""
+        try:
+            # A context that refuses a key has taken the certificate already, and forgotten its own key.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert_file, key_file, password="")
+            self.ssl_context.load_cert_chain(cert_file, key_file, password="")
+        except (OSError, ssl.SSLError) as error:
+            logger.warning("the certificate %s with key %s cannot be used yet: %s", cert_file, key_file, error)

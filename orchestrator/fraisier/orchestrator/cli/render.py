@@ -1,5 +1,6 @@
 """Rollouts and events in plain words."""
 
+import re
 from collections import deque
 from typing import Any
 
@@ -74,7 +75,7 @@ class LastLines:
     def once(self, text: str) -> str:
         """A text without those of its last lines that were told before."""
         for lines in self._told:
-            text = text.replace(LAST_LINES + lines, "")
+            text = re.sub(re.escape(LAST_LINES + lines) + r"(?=; |\Z)", "", text)
         _, _, lines = text.partition(LAST_LINES)
         if lines:
             self._told.append(lines)
