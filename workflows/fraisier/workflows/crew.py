@@ -13,11 +13,11 @@ from fraisier.workflows.contracts import (
     RegionOutcome,
     RegionReport,
     RegionSettings,
-    RollbackInput,
     RolloutInput,
     TargetOutcome,
 )
 from fraisier.workflows.controls import Controls, Interrupted
+from fraisier.workflows.crew_back import CrewBack
 from fraisier.workflows.evidence import Evidence
 from fraisier.workflows.failures import describe
 from fraisier.workflows.gatekeeper import Gatekeeper
@@ -26,7 +26,6 @@ from fraisier.workflows.placement import preflight
 from fraisier.workflows.plans import OnFailure, Plan, RegionPlan
 from fraisier.workflows.promotions import Promotions
 from fraisier.workflows.region import RegionWorkflow
-from fraisier.workflows.region_rollback import RegionRollbackWorkflow
 from fraisier.workflows.rollout_state import RolloutState
 from fraisier.workflows.room import Room
 from fraisier.workflows.search import searched_by
@@ -37,8 +36,8 @@ _TOLD = {Verb.PAUSE: RegionWorkflow.hold, Verb.RESUME: RegionWorkflow.release, V
 """The verbs that running regions are told of."""
 
 
-class Crew:
-    """Runs what the rollout decides. Lives in the rollout workflow.
+class Crew(CrewBack):
+    """Runs what the rollout decides, forward and back. Lives in the rollout workflow.
 
     Args:
         order: the rollout's input.
@@ -47,9 +46,6 @@ class Crew:
         evidence: mints the generations of runs that follow a canary.
         gatekeeper: asks the gates of canaries.
         on_change: called after the state changed, to show it.
-
-    Attributes:
-        put_off: the regions that were not started because the workflow's history is long enough.
     """
 
     def __init__(
@@ -62,20 +58,13 @@ class Crew:
         *,
         on_change: Callable[[], None],
     ) -> None:
-        self._order = order
-        self._state = state
+        super().__init__(order, state, on_change=on_change)
         self._controls = controls
-        self._show = on_change
         self._evidence = evidence
         self._promotions = Promotions(state, controls, gatekeeper, on_change=on_change)
         self._openings = Openings(state, controls, on_change=on_change)
-        self.put_off: list[str] = []
         self._running: dict[str, workflow.ChildWorkflowHandle[RegionWorkflow, RegionReport]] = {}
         self._speaking: dict[str, asyncio.Lock] = {}
-
-    @property
-    def _plan(self) -> Plan:
-        return self._state.plan
 
     async def preflight(self, names: Iterable[str], *, shut: Callable[[], bool] = long_enough) -> None:
         """Look at regions' targets, and remember what runs there and what is unfit.
@@ -276,70 +265,6 @@ class Crew:
                 raise
             # The region ended by itself in the meantime: its report says how.
             workflow.logger.info("%s took no signal: %s", name, error)
-
-    # -- back ----------------------------------------------------------------------------------------------
-
-    async def take_back(
-        self, names: Iterable[str], generation: int, reason: str, *, shut: Callable[[], bool] = long_enough
-    ) -> dict[str, str]:
-        """Take touched regions back, last wave first; returns by region what could not be taken back, for people.
-
-        Args:
-            names: the regions.
-            generation: the fencing generation of their steps.
-            reason: why, for the events.
-            shut: whether the rest shall be put off.
-        """
-        wanted = {name for name in names if self._state.touched.get(name)}
-        left: dict[str, str] = {}
-        self.put_off = []
-        for wave in reversed(self._plan.waves):
-            group = [name for name in reversed(wave.regions) if name in wanted]
-            room = asyncio.Semaphore(min(wave.max_parallel, at_once(len(group))))
-
-            async def one(name: str, room: asyncio.Semaphore = room) -> None:
-                async with room:
-                    if self.put_off or shut():
-                        self.put_off.append(name)
-                        return
-                    report = await self._take_region_back(name, generation, reason)
-                    if report.outcome is not RegionOutcome.ROLLED_BACK:
-                        left[name] = report.error
-
-            await asyncio.gather(*(one(name) for name in group))
-        return left
-
-    async def _take_region_back(self, name: str, generation: int, reason: str) -> RegionReport:
-        self._state.region(name, "rolling_back")
-        self._show()
-        order = RollbackInput(
-            rollout_id=self._order.rollout_id,
-            release=self._plan.release,
-            region=self._plan.regions[name],
-            generation=generation,
-            targets=self._state.touched[name],
-            previous=self._state.previous.get(name, {}),
-            reason=reason,
-        )
-        report = await self._ask_back(name, order)
-        self._state.region(name, report.outcome.value, report.error)
-        if report.outcome is RegionOutcome.ROLLED_BACK:
-            self._state.went_back(name)
-        self._show()
-        return report
-
-    async def _ask_back(self, name: str, order: RollbackInput) -> RegionReport:
-        """Run a region's rollback; one that breaks counts as failed and keeps no other region from going back."""
-        try:
-            return await workflow.execute_child_workflow(
-                RegionRollbackWorkflow.run,
-                order,
-                id=f"rollout:{self._plan.service}:{self._order.rollout_id}:{name}:rollback",
-                static_summary=f"{name}: back from {self._plan.service} {self._plan.release.version}",
-                search_attributes=searched_by(self._plan.service, self._plan.release.version, name),
-            )
-        except FailureError as error:
-            return RegionReport.broken(name, TargetOutcome.ROLLBACK_FAILED, order.targets, describe(error))
 
 
 def _settings(region: RegionPlan) -> RegionSettings:
