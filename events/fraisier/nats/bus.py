@@ -16,12 +16,7 @@ from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 from fraisier.nats.acks import Acks, ack_of
 from fraisier.nats.away import already_there, raise_if_hopeless, raise_refusal, why
 from fraisier.nats.config import StreamConfig
-from fraisier.nats.errors import (
-    EventConflict,
-    EventInvalid,
-    NatsConnectionError,
-    StreamDrift,
-)
+from fraisier.nats.errors import EventConflict, EventInvalid, NatsConnectionError, StreamDrift
 from fraisier.nats.events import Event, InvalidEvent, StoredEvent
 from fraisier.nats.hints import hints
 from fraisier.nats.metrics import STREAM_BYTES, STREAM_EVENTS, STREAM_LIMIT

@@ -202,12 +202,7 @@ class RolloutState(Carried):
 
     def migration(self, database: str, phase: str, state: str, detail: str = "") -> None:
         """Note how a command of a database's migration stands."""
-        told = MigrationStatus(database=database, phase=phase, state=state, detail=detail)
-        self._migrations[database, phase] = told
-
-    def migrations(self) -> tuple[MigrationStatus, ...]:
-        """How every command that was begun stands."""
-        return tuple(self._migrations.values())
+        self._migrations[database, phase] = MigrationStatus(database=database, phase=phase, state=state, detail=detail)
 
     def vote(self, ballot: Ballot) -> None:
         """Note the votes on an open gate."""
@@ -291,7 +286,7 @@ class RolloutState(Carried):
             paused=paused,
             waves=tuple(self._wave_status(wave) for wave in plan.waves),
             gates=tuple(self._gates.values()),
-            migrations=self.migrations(),
+            migrations=tuple(self._migrations.values()),
             one_way=one_way,
             dropped=tuple(name for name in self._regions if name not in standing),
             **told,
