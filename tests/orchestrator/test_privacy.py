@@ -84,6 +84,9 @@ async def test_no_history_holds_what_somebody_wrote(harness: Harness, local_stac
     assert "encrypted with the key 2026, which is not in FRAISIER_PAYLOAD_KEYS (it has 2025)" in error
     code, _, error = await cli("rollout", "status", service)
     assert (code, "FRAISIER_PAYLOAD_KEYS (it is not set)" in error) == (ExitCode.INVALID, True)
+    code, out, _ = await cli("rollout", "list")
+    (row,) = (line for line in out.splitlines() if service in line)
+    assert (code, "cancelled" in row) == (ExitCode.OK, True)
 
 
 @pytest.mark.browser

@@ -24,9 +24,9 @@ async def test_a_success_says_everywhere_what_it_went_without(harness: Harness, 
     assert (await harness.finish(handle)).without == "2 regions dropped, 1 target failed"
     told = "succeeded, 2 regions dropped, 1 target failed"
     for command in (("status", plan.service), ("history", plan.service), ("list",)):
-        code, out, _ = await cli("rollout", *command)
+        code, out, error = await cli("rollout", *command)
         rows = [line for line in out.splitlines() if plan.service in line or "tests" in line]
-        assert (code, told in " ".join(rows)) == (ExitCode.OK, True), out
+        assert (code, told in " ".join(rows)) == (ExitCode.OK, True), (command, out, error)
     code, out, _ = await cli("rollout", "watch", plan.service)
     last = f"{plan.service} 2.0.0 runs in 1 of 3 regions; not in b (dropped), c (dropped), 1 of 2 targets of a"
     assert (code, out.splitlines()[-1]) == (ExitCode.OK, last)

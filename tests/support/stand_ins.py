@@ -38,7 +38,7 @@ def public_images(engine: Engine, dockerfiles: dict[str, tuple[str, tuple[Path, 
         yield
     finally:
         for name in made:
-            engine.run("rmi", name)
+            engine.run("rmi", "--force", name)  # a container that used it may be on its way out still
 
 
 def _works(engine: Engine, *arguments: str) -> bool:

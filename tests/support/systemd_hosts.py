@@ -71,7 +71,7 @@ def systemd_hosts(docker_engine: Engine, tmp_path_factory: pytest.TempPathFactor
 def clean_hosts(systemd_hosts: list[SystemdHost]) -> list[SystemdHost]:
     """The hosts with nothing deployed and the service stopped."""
     for host in systemd_hosts:
-        host.run("systemctl", "stop", "api.service")
+        host.run("systemctl", "stop", "--job-mode=replace-irreversibly", "api.service")
         host.run("systemctl", "reset-failed")
         host.run("find", "/opt/api", "-mindepth", "1", "-delete")
     return systemd_hosts

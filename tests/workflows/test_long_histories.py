@@ -80,7 +80,7 @@ async def test_a_region_of_many_targets_goes_on_in_new_runs_and_so_does_its_roll
 
 
 MADE_ANEW = {
-    RolloutState: {"plan", "_order"},
+    RolloutState: {"plan", "_order", "overrides_retries"},
     Controls: {"ballot", "canaries", "decision", "_deciding", "_closing", "_decision"},
     Evidence: {"_order", "_plan", "_early"},
     Gatekeeper: {"_order", "_state", "_controls", "_evidence", "_show"},

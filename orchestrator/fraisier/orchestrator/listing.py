@@ -1,12 +1,15 @@
 """All rollouts that Temporal still knows. It needs no worker."""
 
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
+from typing import Any
 
 from pydantic import BaseModel
 from temporalio.client import Client, WorkflowExecutionStatus
 
 from fraisier.workflows.contracts import RolloutResult
+from fraisier.workflows.payloads import PayloadUnreadable
 from fraisier.workflows.search import STATE
 
 _ROLLOUTS = 'WorkflowType = "RolloutWorkflow" AND ExecutionStatus != "ContinuedAsNew"'
@@ -31,16 +34,18 @@ class RolloutSummary(BaseModel):
 
 
 async def list_rollouts(temporal: Client) -> AsyncIterator[RolloutSummary]:
-    """The rollouts, newest first."""
+    """The rollouts, newest first; of one that was encrypted with a key that is not here, what Temporal itself knows."""
     async for run in temporal.list_workflows(_ROLLOUTS):
-        memo = await run.memo()
+        memo: Mapping[str, Any] = {}
         state, without = run.status.name.lower() if run.status else "unknown", ""
-        if run.status is WorkflowExecutionStatus.RUNNING:
+        if run.status in (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED):
             state = run.typed_search_attributes.get(STATE) or "starting"
-        elif run.status is WorkflowExecutionStatus.COMPLETED:
-            handle = temporal.get_workflow_handle(run.id, run_id=run.run_id, result_type=RolloutResult)
-            result = await handle.result(follow_runs=False)
-            state, without = result.phase.value, result.without
+        with contextlib.suppress(PayloadUnreadable):
+            memo = await run.memo()
+            if run.status is WorkflowExecutionStatus.COMPLETED:
+                handle = temporal.get_workflow_handle(run.id, run_id=run.run_id, result_type=RolloutResult)
+                result = await handle.result(follow_runs=False)
+                state, without = result.phase.value, result.without
         yield RolloutSummary(
             service=memo.get("service", run.id.partition(":")[2]),
             version=memo.get("version", ""),

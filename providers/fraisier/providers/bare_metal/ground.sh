@@ -64,12 +64,16 @@ refuse() {
   exit "$status"
 }
 
-# The last answer: without it nobody knows how the step ended, whatever the status that arrived.
+# The last answer: without it nobody knows how the step ended, whatever the status that arrived. What fails while the
+# host goes down was cut off by that, and says nothing of the step.
 farewell() {
   status=$?
   [ -z "$box" ] || rm -rf "$box"
+  if [ "$status" != 0 ] && goes_down; then exit "$status"; fi
   say "ended $status"
 }
+
+goes_down() { [ -n "$unit" ] && [ "$(systemctl is-system-running 2>/dev/null)" = stopping ]; }
 trap farewell EXIT
 
 # --- files that survive a power cut -------------------------------------------------------------------------------
