@@ -5,7 +5,6 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +12,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from temporalio.client import Client, WorkflowUpdateFailedError
+from temporalio.client import WorkflowUpdateFailedError
 from temporalio.service import RPCError
 
-from fraisier.nats import NatsClient, NatsEventBus
 from fraisier.workflows.arithmetic import resolve_parallel
 from fraisier.workflows.contracts import RolloutPhase, RolloutResult
 from fraisier.workflows.plans import Plan, RegionPlan, TargetPlan, WavePlan
@@ -24,9 +22,9 @@ from fraisier.workflows.rollout import RolloutWorkflow
 from fraisier.workflows.verbs import Verb, VerbRequest
 from tests.properties.cases import IN_VAIN, cases
 from tests.properties.model import NEW, OLD, Case, RegionCase, expected
-from tests.support.simulated import World
-from tests.workflows.boundaries import REGIONS, Boundaries, Passage
-from tests.workflows.harness import Harness, make_plan, run_worker
+from tests.support.harness import Ground
+from tests.workflows.boundaries import REGIONS, Passage
+from tests.workflows.harness import make_plan
 
 BATCHES = int(os.environ.get("FRAISIER_EXAMPLES", "1"))
 IN_A_BATCH = 16
@@ -35,22 +33,6 @@ ENDS_WITHIN_S = 120
 
 class Crash(Exception):
     """The worker is lost here: the step runs again elsewhere."""
-
-
-@dataclass
-class Ground:
-    """A worker over targets that live in memory, whose boundaries are watched."""
-
-    harness: Harness
-    boundaries: Boundaries
-
-
-@pytest.fixture
-async def ground(temporal_client: Client, nats_client: NatsClient) -> AsyncIterator[Ground]:
-    boundaries = Boundaries()
-    bus = NatsEventBus(nats_client)
-    async with run_worker(temporal_client, bus, nats_client, World(), interceptors=[boundaries]) as harness:
-        yield Ground(harness, boundaries)
 
 
 @dataclass

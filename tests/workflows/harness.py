@@ -1,6 +1,7 @@
 """A worker over simulated targets, on a real Temporal server and a real NATS server."""
 
 import asyncio
+import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from fraisier.workflows.activities.targets import TargetActivities
 from fraisier.workflows.arithmetic import resolve_parallel
 from fraisier.workflows.contracts import RolloutInput, RolloutResult
 from fraisier.workflows.gate_plans import GatePlan
+from fraisier.workflows.gate_steps import GateInput, RegionExpectation
 from fraisier.workflows.jetstream import JetStreamLog
 from fraisier.workflows.plans import OnFailure, Plan, Preflight, RegionPlan, ReleasePlan, TargetPlan, WavePlan
 from fraisier.workflows.pool import ProviderPool
@@ -102,6 +104,19 @@ def with_region(plan: Plan, name: str, **changes: Any) -> Plan:
     return plan.model_copy(update={"regions": plan.regions | {name: plan.regions[name].model_copy(update=changes)}})
 
 
+def make_gate_input() -> GateInput:
+    """A gate that asks for the health of one target, for ten minutes."""
+    return GateInput(
+        gate=GatePlan(name="healthy", event="health.check_passed", none_of=(), timeout=timedelta(minutes=10)),
+        rollout_id="r1",
+        service="api",
+        digest="sha256:2",
+        regions={"a": RegionExpectation(targets=("a1",), tolerance=0, generation=1)},
+        after=0,
+        seconds_left=600,
+    )
+
+
 class NoArtifacts:
     async def fetch(self, artifact: Any) -> Any:
         raise AssertionError("simulated targets ship nothing")
@@ -145,6 +160,16 @@ class Harness:
                 history = await child.fetch_history()
                 await replayer.replay_workflow(history)
                 keep(history)
+
+    async def signals(self, workflow_id: str) -> list[tuple[str, list[Any]]]:
+        """What a workflow was told, with what."""
+        history = await self.client.get_workflow_handle(workflow_id).fetch_history()
+        told = [
+            event.workflow_execution_signaled_event_attributes
+            for event in history.events
+            if event.HasField("workflow_execution_signaled_event_attributes")
+        ]
+        return [(one.signal_name, [json.loads(payload.data) for payload in one.input.payloads]) for one in told]
 
     async def events(self, domain: str, plan: Plan) -> list[Event]:
         return [event async for event in self.bus.read(domain, service=plan.service) if isinstance(event, Event)]

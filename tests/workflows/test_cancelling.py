@@ -11,8 +11,8 @@ from temporalio.testing import ActivityEnvironment
 
 from fraisier.workflows.activities import heartbeat
 from fraisier.workflows.activities.events import EventActivities
-from fraisier.workflows.gate_plans import GatePlan
-from fraisier.workflows.gate_steps import Fact, GateInput, RegionExpectation
+from fraisier.workflows.gate_steps import Fact
+from tests.workflows.harness import make_gate_input
 
 
 class SwallowingLog:
@@ -38,15 +38,7 @@ class SwallowingLog:
 
 async def test_a_gate_ends_although_its_cancellation_was_swallowed() -> None:
     log = SwallowingLog()
-    asked = GateInput(
-        gate=GatePlan(name="healthy", event="health.check_passed", none_of=(), timeout=timedelta(minutes=10)),
-        rollout_id="r1",
-        service="api",
-        digest="sha256:2",
-        regions={"a": RegionExpectation(targets=("a1",), tolerance=0, generation=1)},
-        after=0,
-        seconds_left=600,
-    )
+    asked = make_gate_input()
     environment = ActivityEnvironment()
     work = asyncio.create_task(environment.run(EventActivities(log).ask_gate, asked))  # type: ignore[arg-type]
     await log.reading.wait()

@@ -1,20 +1,20 @@
 """A rollback or a cancellation at every boundary between two steps of a rollout, enumerated: none is lost."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import WorkflowHandle
 
-from fraisier.nats import NatsClient, NatsEventBus
 from fraisier.workflows.contracts import RolloutPhase
 from fraisier.workflows.plans import Plan
 from fraisier.workflows.rollout import RolloutWorkflow
-from tests.support.simulated import OLD, World
-from tests.workflows.boundaries import AFTER, BEFORE, Boundaries, Passage
-from tests.workflows.harness import NEW, Harness, make_plan, run_worker
+from tests.support.harness import Ground
+from tests.support.simulated import OLD
+from tests.workflows.boundaries import AFTER, BEFORE, Passage
+from tests.workflows.harness import NEW, make_plan
 
 OWN = ("publish", "preflight", "mint_generation", "last_sequence", "ask_gate")
 """The steps that a rollout takes itself, none of a region's."""
@@ -24,22 +24,6 @@ AT_ONCE = 12
 
 STEPS = ("preflight", "stage", "activate", "check_health", "ask_gate", "mint_generation")
 """Activities whose effect is looked back on too, with the signal between it and its report; an event is only told."""
-
-
-@dataclass
-class Ground:
-    """A worker whose boundaries are watched."""
-
-    harness: Harness
-    boundaries: Boundaries
-
-
-@pytest.fixture
-async def ground(temporal_client: Client, nats_client: NatsClient) -> AsyncIterator[Ground]:
-    boundaries = Boundaries()
-    bus = NatsEventBus(nats_client)
-    async with run_worker(temporal_client, bus, nats_client, World(), interceptors=[boundaries]) as harness:
-        yield Ground(harness, boundaries)
 
 
 def small_rollout() -> Plan:

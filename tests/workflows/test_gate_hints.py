@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,8 +10,8 @@ from temporalio.testing import ActivityEnvironment
 
 from fraisier.workflows.activities import events
 from fraisier.workflows.activities.events import EventActivities
-from fraisier.workflows.gate_plans import GatePlan
-from fraisier.workflows.gate_steps import Fact, GateInput, RegionExpectation, Verdict
+from fraisier.workflows.gate_steps import Fact, Verdict
+from tests.workflows.harness import make_gate_input
 
 PASSED = Fact(
     event_type="health.check_passed",
@@ -47,15 +46,7 @@ class SlowDisk:
 async def test_a_gate_that_was_hinted_at_too_early_reads_again_soon(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(events, "REREAD_S", 3600.0)
     log = SlowDisk()
-    asked = GateInput(
-        gate=GatePlan(name="healthy", event="health.check_passed", none_of=(), timeout=timedelta(minutes=10)),
-        rollout_id="r1",
-        service="api",
-        digest="sha256:2",
-        regions={"a": RegionExpectation(targets=("a1",), tolerance=0, generation=1)},
-        after=0,
-        seconds_left=600,
-    )
+    asked = make_gate_input()
     asking = ActivityEnvironment().run(EventActivities(log).ask_gate, asked)  # type: ignore[arg-type]
     report = await asyncio.wait_for(asking, 60)
     assert (report.verdict, log.reads) == (Verdict.PASS, 5)

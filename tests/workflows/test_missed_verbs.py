@@ -1,12 +1,10 @@
 """Verbs that come while a region is just being started, when it can be told of none."""
 
 import asyncio
-import json
 import uuid
 from typing import Any
 
 from temporalio import workflow
-from temporalio.client import Client
 from temporalio.worker import (
     Interceptor,
     Replayer,
@@ -60,7 +58,7 @@ async def test_a_region_hears_of_verbs_that_came_while_it_was_being_started(harn
         rollout = (await late.until(handle, paused=True)).rollout_id
         region = f"{handle.id}:{rollout}:a"
         for _ in range(600):
-            told = await _signals(late.client, region)
+            told = await late.signals(region)
             if len(told) == 3:
                 break
             await asyncio.sleep(0.05)
@@ -77,14 +75,3 @@ async def test_a_region_hears_of_verbs_that_came_while_it_was_being_started(harn
     )
     await replayer.replay_workflow(await handle.fetch_history())
     await harness.replay(region)
-
-
-async def _signals(client: Client, workflow_id: str) -> list[tuple[str, list[Any]]]:
-    """What a workflow was told, with what."""
-    history = await client.get_workflow_handle(workflow_id).fetch_history()
-    told = [
-        event.workflow_execution_signaled_event_attributes
-        for event in history.events
-        if event.HasField("workflow_execution_signaled_event_attributes")
-    ]
-    return [(one.signal_name, [json.loads(payload.data) for payload in one.input.payloads]) for one in told]

@@ -3,10 +3,9 @@
 import asyncio
 import os
 import subprocess
-from typing import Any
 
 import pytest
-from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.client import WorkflowUpdateFailedError
 
 from fraisier.nats import Event, new_event
 from fraisier.orchestrator.launcher import find_server
@@ -225,22 +224,16 @@ async def test_a_region_hears_of_pauses_and_their_ends_in_their_order(harness: H
     handle = await harness.start(make_plan(["a"]))
     await asyncio.wait_for(harness.world.entered["a1", "stage"].wait(), 30)
     rollout_id = (await handle.query(RolloutWorkflow.status)).rollout_id
-    region = harness.client.get_workflow_handle(f"{handle.id}:{rollout_id}:a")
+    region = f"{handle.id}:{rollout_id}:a"
     asked = ["hold", "release"] * 10
     for _ in range(10):
         await handle.signal(RolloutWorkflow.pause)
         await handle.signal(RolloutWorkflow.resume)
-    while len(heard := await _signals(region)) < len(asked):  # noqa: ASYNC110 (history tells nobody)
+    while len(heard := await harness.signals(region)) < len(asked):  # noqa: ASYNC110 (history tells nobody)
         await asyncio.sleep(0.2)
-    assert heard == asked
+    assert [name for name, _ in heard] == asked
     harness.world.blocked.pop(("a1", "stage")).set()
     assert (await harness.finish(handle)).phase is RolloutPhase.SUCCEEDED
-
-
-async def _signals(region: WorkflowHandle[Any, Any]) -> list[str]:
-    events = [event async for event in region.fetch_history_events()]
-    told = [event.workflow_execution_signaled_event_attributes.signal_name for event in events]
-    return [name for name in told if name]
 
 
 async def test_a_verb_that_makes_no_sense_now_is_refused_at_once(harness: Harness) -> None:
