@@ -2,12 +2,14 @@
 
 import pytest
 
+from fraisier.providers.bare_metal.options import BareMetalOptions
 from fraisier.providers.errors import StaleToken
 from fraisier.providers.testing import Rollout
 from tests.providers.by_hand import connected
 from tests.providers.ssh_bench import SshBench
 
 DEPLOYED = ["stage", "activate"]
+KEPT = BareMetalOptions.model_fields["keep_releases"].default
 
 
 def what(bench: SshBench) -> list[str]:
@@ -25,7 +27,7 @@ async def test_a_torn_token_counts_as_the_one_before_it(ssh_bench: SshBench):
     assert await provider.inspect(ssh_bench.service) == before
     with pytest.raises(StaleToken):
         await provider.activate(Rollout(ssh_bench, generation=1).step("activate"), release)
-    await provider.prune(rollout.step("prune"), ssh_bench.service)
+    await provider.fence(rollout.step("prune"))
     assert (await provider.inspect(ssh_bench.service)).token == rollout.step("prune").token
     await provider.disconnect()
 
@@ -36,8 +38,8 @@ async def test_the_highest_token_of_many_is_the_last(ssh_bench: SshBench):
     await Rollout(ssh_bench, generation=1).deploy(provider, ssh_bench.release("1.0.0"))
     token = ssh_bench.root / ".fraisier" / "token"
     token.write_text("".join(f"1 1 {attempt}\n" for attempt in range(1, 202)))
-    last = Rollout(ssh_bench, generation=2).step("prune")
-    await provider.prune(last, ssh_bench.service)
+    last = Rollout(ssh_bench, generation=2).step("drain")
+    await provider.fence(last)
     assert len(token.read_text().splitlines()) == 1
     assert (await provider.inspect(ssh_bench.service)).token == last.token
     await provider.disconnect()
@@ -79,16 +81,17 @@ async def test_a_switch_that_was_cut_short_is_made_again(ssh_bench: SshBench):
     await provider.disconnect()
 
 
-async def test_a_host_that_had_the_release_is_not_asked_to_prune(ssh_bench: SshBench):
+async def test_a_host_where_nothing_is_too_much_is_not_asked_to_prune(ssh_bench: SshBench):
     provider = await connected(ssh_bench)
-    release = ssh_bench.release("1.0.0")
-    first, again = Rollout(ssh_bench, generation=1), Rollout(ssh_bench, generation=2, rollout_id="r2")
-    await first.deploy(provider, release)
-    await provider.prune(first.step("prune"), ssh_bench.service)
-    assert (await provider.inspect(ssh_bench.service)).token == first.step("prune").token
-    await again.deploy(provider, release)
-    assert not (await provider.prune(again.step("prune"), ssh_bench.service)).changed
-    assert (await provider.inspect(ssh_bench.service)).token == again.step("activate").token
+    newest = [ssh_bench.release(f"{number}.0.0") for number in range(1, KEPT + 2)]
+    for generation, release in enumerate((*newest, newest[-1]), start=1):
+        rollout = Rollout(ssh_bench, generation=generation, rollout_id=f"r{generation}")
+        await rollout.deploy(provider, release)
+        pruned = await provider.prune(rollout.step("prune"), ssh_bench.service)
+        asked = generation == len(newest)
+        assert pruned.changed == asked
+        token = (await provider.inspect(ssh_bench.service)).token
+        assert token == rollout.step("prune" if asked else "activate").token
     await provider.disconnect()
 
 

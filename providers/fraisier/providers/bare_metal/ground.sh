@@ -1,4 +1,5 @@
-# One step of a rollout on this host: sh -c "$THIS" fraisier VERB name=value... (this and the other .sh files)
+# One step of a rollout on this host: sh -c "$THIS" fraisier VERB name=value... (this and what the verb needs of the
+# other .sh files, each of which has do_VERB or what that is made of)
 #
 # Whatever acts takes the lock, compares the fencing token, looks whether this very step was done before, acts, notes
 # the effect and leaves the step's marker, all under the lock. So an attempt that was thought dead cannot act after
@@ -10,7 +11,7 @@
 #                   units/<name>, migrations/<database>.<name>.<phase>, files/<name>, effects, unsettled, incoming/<pid>,
 #                   service.log, hook.log
 #
-# Answers are lines that begin with "fraisier ". Refusals are answers too, with the exit status: 64 no such step, 65 wrong digest, 66 no such release, 69 a tool is
+# Answers are lines that begin with "fraisier ". Refusals are answers too, with the exit status: 65 wrong digest, 66 no such release, 69 a tool is
 # missing, 73 the lock is held, 75 stale token, 78 something is in the way; any other is that of the command that failed.
 set -eu
 trap : HUP PIPE
@@ -53,6 +54,8 @@ for pair; do
   esac
 done
 state=$root/.fraisier
+newline='
+'
 
 say() { printf 'fraisier %s\n' "$*"; }
 
@@ -89,6 +92,14 @@ write_line() { printf '%s\n' "$2" >"$1"; }
 read_line() {
   line=''
   [ -f "$1" ] && IFS= read -r line <"$1"
+}
+
+# read_text FILE: into `text`, without its last newline; nothing where there is no file.
+read_text() {
+  text=''
+  [ -f "$1" ] || return 0
+  while IFS= read -r line || [ -n "$line" ]; do text="$text$newline$line"; done <"$1"
+  text=${text#"$newline"}
 }
 
 # replace_line FILE TEXT: the old line or the new one, whatever happens.
@@ -135,9 +146,8 @@ prepare() {
   if [ -d "$root/releases" ] && [ -d "$state/steps" ] && [ -d "$state/releases" ] && [ -d "$state/commands" ] &&
     [ -d "$state/incoming" ] && [ -d "$state/units" ] && [ -d "$state/migrations" ] && [ -d "$state/files" ]; then return; fi
   mkdir -p "$root/releases"
-  [ -d "$state" ] || mkdir -m 700 "$state" 2>/dev/null || [ -d "$state" ]
-  mkdir -p "$state/steps" "$state/releases" "$state/commands" "$state/units" "$state/incoming" "$state/migrations" \
-    "$state/files"
+  (umask 077 && mkdir -p "$state/steps" "$state/releases" "$state/commands" "$state/units" "$state/incoming" \
+    "$state/migrations" "$state/files")
 }
 
 # The highest token that was seen, as `seen_…`: the last whole line of a file that grows.
@@ -164,11 +174,11 @@ fence() {
 keep_token() {
   # Markers of an older generation guard nothing: the token refuses their steps before they are looked at.
   if [ "$generation" -gt "$seen_generation" ]; then forget_steps; fi
-  if [ "$seen" -eq 0 ] || [ "$seen" -gt 100 ] || [ -n "$torn" ]; then
+  if [ "$seen" -gt 100 ] || [ -n "$torn" ]; then
     replace_line "$state/token" "$generation $ordinal $attempt"
   else
     printf '%s\n' "$generation $ordinal $attempt" >>"$state/token"
-    flush "$state/token"
+    flush "$state/token" "$state"
   fi
 }
 
@@ -200,7 +210,7 @@ record() {
 note() {
   if [ -z "$now" ]; then
     now=$(date +%s)
-    [ ! -s "$state/effects" ] || [ "$(($(tail -c 1 "$state/effects" | wc -l)))" -eq 1 ] || echo >>"$state/effects"
+    [ ! -s "$state/effects" ] || [ -z "$(tail -c 1 "$state/effects")" ] || echo >>"$state/effects"
   fi
   printf '%s %s.%s.%s %s %s %s\n' "$now" "$generation" "$ordinal" "$attempt" "$step" "$1" "$2" >>"$state/effects"
 }
@@ -262,4 +272,15 @@ point_current() {
   mv -T "$state/current.new" "$root/current" 2>/dev/null ||
     mv -h "$state/current.new" "$root/current" 2>/dev/null ||
     perl -e 'rename($ARGV[0], $ARGV[1]) or die "$ARGV[1]: $!\n"' "$state/current.new" "$root/current"
+}
+
+# After find_running.
+in_the_way() { { [ -e "$root/current" ] || [ -L "$root/current" ]; } && [ -z "$running" ]; }
+
+# For what is done elsewhere, such as at a proxy: done again by a retry, and so without a marker.
+do_fence() {
+  prepare
+  lock
+  fence
+  say 'done 0 fenced'
 }

@@ -1,6 +1,7 @@
 """A command that its host bounds by itself, so that none that hangs stays there, whoever is still connected."""
 
 import math
+import re
 from collections.abc import Iterable
 from importlib.resources import files
 
@@ -10,7 +11,13 @@ LATE = 124
 GRACE_S = 1
 """How long a command that hangs may take to end when it is asked to, in seconds."""
 
-LIMIT = (files(__package__) / "limit.sh").read_text()
+
+def compact(name: str) -> str:
+    """One of the shell files without its comments and its indentation, which a host would read for nothing."""
+    return re.sub(r"^ *(#.*\n)?|\n(?=\n)", "", (files(__package__) / name).read_text(), flags=re.MULTILINE)
+
+
+LIMIT = compact("limit.sh")
 
 
 def limited(argv: Iterable[str], seconds: float) -> list[str]:

@@ -1,4 +1,4 @@
-# The second part of the script that ground.sh begins: how a step outlives the login that began it.
+# Goes with ground.sh: how a step outlives the login that began it, and how systemd is asked.
 
 : "${LOGNAME:=$(id -un)}"
 
@@ -37,3 +37,14 @@ runtime_folder() {
   [ -n "${XDG_RUNTIME_DIR:-}" ] || XDG_RUNTIME_DIR=/run/user/$(id -u)
   export XDG_RUNTIME_DIR
 }
+
+ask_systemd() {
+  if [ "$scope" = user ]; then
+    runtime_folder
+    systemctl --user "$@"
+  else
+    systemctl "$@"
+  fi
+}
+
+service_is_up() { [ -z "$unit" ] || ask_systemd is-active --quiet "$unit"; }

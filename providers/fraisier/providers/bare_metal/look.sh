@@ -1,4 +1,4 @@
-# The fifth part of the script that ground.sh begins: what is looked at and never changed.
+# Goes with ground.sh and touched.sh: what is looked at and never changed.
 
 do_inspect() {
   find_running
@@ -35,27 +35,6 @@ say_drift() {
   touched "$running" 'fraisier drift in the running release, '
 }
 
-# touched NAME [WORDS]: the files of a release that were changed or removed since they were unpacked, the first three by
-# name, after those words. The time of the last change of the inode is what counts: no tool can set it back.
-touched() {
-  [ -f "$state/files/$1" ] && has find || return 0
-  folder=$root/releases/$1
-  {
-    sed 's/^/was /' "$state/files/$1"
-    find "$folder" -type f | sed 's/^/is /'
-    find "$folder" -type f -cnewer "$state/releases/$1" 2>/dev/null | sed 's/^/new /'
-  } | awk -v skip="${#folder}" -v words="${2-}" '
-    { file = substr($0, index($0, " ") + skip + 2) }
-    $1 == "was" { was[file] }
-    $1 == "is" { is[file] }
-    $1 == "new" && file in was { tell(file " was changed") }
-    END {
-      for (file in was) if (!(file in is)) tell(file " is gone")
-      if (n > 3) print words n - 3 " more files are not as they were"
-    }
-    function tell(what) { if (++n <= 3) print words what }'
-}
-
 do_preflight() {
   say "clock $(date +%s)"
   for tool in awk chmod cut dirname find grep ln mkdir mv readlink rm tail tar tr gzip wc; do
@@ -67,9 +46,12 @@ do_preflight() {
   there=$root
   while [ ! -d "$there" ]; do there=${there%/*} there=${there:-/}; done
   [ -w "$there" ] || say "problem $LOGNAME may not write to $there: create $root and give it to $LOGNAME"
-  free=$(df -Pk "$there" | awk 'NR == 2 { print $4 }')
+  free=$(df -Pk "$there")
+  # shellcheck disable=SC2086 # the words of its second line
+  set -- ${free#*"$newline"}
+  free=$4
   [ "$free" -ge "$need_kb" ] || say "problem only $free KB are free in $there, and $need_kb KB are needed: make room, or give a root elsewhere"
-  printf '%s\n' "$shared_files" | while IFS= read -r path; do
+  [ -z "$shared_files" ] || printf '%s\n' "$shared_files" | while IFS= read -r path; do
     [ -z "$path" ] || [ -f "$root/shared/$path" ] || say "problem the shared file $root/shared/$path is not there: put it there"
   done
   [ -z "$unit" ] || preflight_unit
@@ -102,7 +84,7 @@ may_systemctl() {
 
 # Some hosts end what a login has left behind, a step that lost its connection too.
 preflight_login() {
-  if has busctl && ! lingers; then
+  if [ -d /run/systemd/system ] && has busctl && ! lingers; then
     ended=$(busctl get-property org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.Manager \
       KillUserProcesses 2>/dev/null) || ended=''
     [ "$ended" != 'b true' ] ||

@@ -49,8 +49,8 @@ REFUSALS: dict[str, type[ProviderError]] = {
 class BareMetalProvider(LifecycleProvider):
     """One host over SSH.
 
-    Every step is one remote command (`step.sh`): it takes the host's lock, compares the fencing token, does
-    nothing when the host is already so, acts, and leaves a marker that survives a power cut.
+    Every step is one remote command (`ground.sh` and what goes with it): it takes the host's lock, compares the
+    fencing token, does nothing when the host is already so, acts, and leaves a marker that survives a power cut.
 
     Args:
         config: the options, see `BareMetalOptions`.
@@ -70,7 +70,7 @@ class BareMetalProvider(LifecycleProvider):
         from fraisier.providers.bare_metal.connection import HostConnection  # noqa: PLC0415
 
         self._connection = HostConnection(self._options, target=self.target)
-        self._brought_nothing: str | None = None
+        self._few_kept: str | None = None
 
     @property
     def target(self) -> str:
@@ -121,8 +121,10 @@ class BareMetalProvider(LifecycleProvider):
         values = await asyncio.to_thread(resolved, self._options.env, target=self.target, step=step.name)
         environment = script.environment_file(values)
         arguments = script.act("stage", self._options, step, release.ref, environment=environment)
-        result = _result(await self._run("stage", arguments, stdin=Stdin(environment, artifact, CUE)))
-        self._brought_nothing = None if result.changed else step.rollout_id
+        done = await self._run("stage", arguments, stdin=Stdin(environment, artifact, CUE))
+        result, kept = _result(done), script.kept(done.output)
+        few = not result.changed or (kept is not None and kept <= self._options.keep_releases)
+        self._few_kept = step.rollout_id if few else None
         return result
 
     async def activate(self, step: Step, release: Release) -> StepResult:
@@ -176,9 +178,9 @@ class BareMetalProvider(LifecycleProvider):
         return result
 
     async def prune(self, step: Step, service: str) -> StepResult:  # noqa: ARG002 (the step names the service)
-        """Remove all but the newest `keep_releases`; where this rollout brought none the host is not asked."""
-        if step.rollout_id == self._brought_nothing:
-            return StepResult(changed=False, detail="nothing new came")
+        """Remove all but the newest `keep_releases`; a host that told of no more when it was staged is not asked."""
+        if step.rollout_id == self._few_kept:
+            return StepResult(changed=False, detail="none is too many")
         return await self._act("prune", step, None)
 
     async def _act(self, verb: str, step: Step, release: ReleaseRef | None) -> StepResult:

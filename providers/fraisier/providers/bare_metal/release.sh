@@ -1,4 +1,4 @@
-# The third part of the script that ground.sh begins: what arrives, and what a release is made of.
+# Goes with ground.sh and touched.sh: what arrives, and what a release is made of.
 
 # digest_of FILE, into `arrived`
 digest_of() {
@@ -9,12 +9,79 @@ digest_of() {
   arrived=${arrived%% *}
 }
 
+do_stage() {
+  prepare
+  read_environment
+  begin
+  sweep
+  if as_it_came "$release"; then
+    stay
+    return
+  fi
+  unlock
+  receive_artifact
+  lock
+  fence
+  if as_it_came "$release"; then
+    stay
+    return
+  fi
+  find_running
+  [ "$running" != "$release" ] || refuse 78 "$root/current points to $release, which no rollout brought: move it away"
+  if [ -e "$root/releases/$release" ]; then rm -rf "$root/releases/$release"; fi
+  mv "$box/tree" "$root/releases/$release"
+  mark_as_staged
+  note stage "$release"
+  flush "$root/releases" "$state/files/$release" "$state/releases/$release" "$state/releases" "$state/effects"
+  record 1 unpacked
+  say_kept
+}
+
+# as_it_came NAME: it is here, and nobody changed it, or it is what runs and stays as it is.
+as_it_came() {
+  staged "$1" || return 1
+  find_running
+  [ "$running" = "$1" ] || [ -z "$(touched "$1")" ]
+}
+
+# With the files as they are now: what changes later was changed by hand.
+mark_as_staged() {
+  find "$root/releases/$release" -type f >"$state/files/$release"
+  write_line "$state/releases/$release" "$version $digest"
+}
+
+# It is there. What runs stays as it is; any other release is configured as the manifest says now.
+stay() {
+  find_running
+  if [ "$running" != "$release" ]; then
+    configure "$root/releases/$release"
+    mark_as_staged
+    flush "$state/releases/$release"
+  fi
+  record 0 already there
+  say_kept
+}
+
+# How many releases are here at most: where none is too many, there is nothing to prune.
+say_kept() {
+  set -- "$state/releases"/*
+  say "kept $#"
+}
+
+# Remove what dead attempts left behind.
+sweep() {
+  for left in "$state/incoming"/*; do
+    if [ -d "$left" ] && ! kill -0 "${left##*/}" 2>/dev/null; then rm -rf "$left"; fi
+  done
+}
+
 # --- what arrives ---------------------------------------------------------------------------------------------------
 
 # The environment goes before the artifact, in as many lines as were told: `read` takes not a byte more. It holds
 # secrets, and is for this user and whoever starts the service alone.
 read_environment() {
   [ -n "$environment" ] || return 0
+  open_box
   umask 077
   line_number=0
   while [ "$line_number" -lt "$environment" ]; do
@@ -25,9 +92,16 @@ read_environment() {
   umask 022
 }
 
+# A folder of this process alone; what a dead one of its number has left there goes.
+open_box() {
+  box=$state/incoming/$$
+  if [ -e "$box" ]; then rm -rf "$box"; fi
+  mkdir "$box" "$box/tree"
+}
+
 receive_artifact() {
+  [ -n "$box" ] || open_box
   say send
-  mkdir "$box/tree"
   cat >"$box/artifact"
   digest_of "$box/artifact"
   [ "sha256:$arrived" = "$digest" ] || refuse 65 "what arrived has the digest sha256:$arrived"
@@ -37,15 +111,17 @@ receive_artifact() {
 }
 
 # The worker has looked into the artifact by now. A host believes nobody.
+# No tar leaves its folder; an artifact that wants it to is refused all the same. Some tars list elsewhere what they unpack.
 unpack() {
-  nl='
-'
-  entries=$nl$(tar -t -z -f "$box/artifact")$nl
+  status=0
+  entries=$(tar -x -v -z -o -f "$box/artifact" -C "$box/tree") || status=$?
+  [ "$status" = 0 ] && [ -n "$entries" ] || entries=$(tar -t -z -f "$box/artifact")
+  entries=$newline$entries$newline
   case $entries in
-    *"$nl/"* | *"$nl../"* | */../* | *"/..$nl"* | *"$nl..$nl"*) refuse_outside ;;
+    *"$newline/"* | *"$newline../"* | */../* | *"/..$newline"* | *"$newline..$newline"*) refuse_outside ;;
   esac
-  tar -x -z -o -f "$box/artifact" -C "$box/tree"
-  rm "$box/artifact"
+  [ "$status" = 0 ] || exit "$status"
+  : >"$box/artifact"
   if [ -n "$(cd "$box/tree" && neither_file_nor_folder -o -type l)" ]; then refuse_unsafe; fi
   chmod -R u+rwX,go-w "$box/tree"
 }

@@ -2,18 +2,30 @@
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from importlib.resources import files
+from functools import cache
 from urllib.parse import quote, unquote
 
-from fraisier.providers.bare_metal.limits import LIMIT
+from fraisier.providers.bare_metal.limits import compact
 from fraisier.providers.bare_metal.options import BareMetalOptions
 from fraisier.providers.migrations.models import MigrationOrder
 from fraisier.providers.models import FencingToken, ReleaseRef, Step, TargetState
 
-PARTS = ("ground.sh", "login.sh", "release.sh", "service.sh", "look.sh", "step.sh")
-SCRIPT = "\n".join((LIMIT, *((files(__package__) / part).read_text() for part in PARTS)))
+COMMON = ("limit.sh", "ground.sh", "login.sh")
+PARTS = {
+    "inspect": ("touched.sh", "look.sh"),
+    "preflight": ("touched.sh", "look.sh"),
+    "stage": ("touched.sh", "release.sh"),
+    "activate": ("service.sh", "switch.sh"),
+    "rollback": ("service.sh", "switch.sh"),
+    "hook": ("hook.sh",),
+    "prune": ("prune.sh",),
+    "fence": (),
+}
+"""The shell files of each verb, beside the common ones. A host reads all that it is sent, at each step."""
+LOOKS = ("inspect", "preflight")
+"""The verbs that change nothing, and so may end with their connection."""
 
 LOCK_SHARE = 0.2
 """How much of its time a step may wait for the lock. Its holder lives, since the kernel frees a dead one's lock."""
@@ -114,9 +126,15 @@ def environment_file(values: Mapping[str, str]) -> bytes:
     return "".join(lines).encode(errors="surrogateescape")
 
 
-def command_line(arguments: Iterable[str]) -> str:
-    """The one string that SSH takes: the script and its arguments, quoted once."""
-    return shlex.join(["sh", "-c", SCRIPT, "fraisier", *arguments])
+def command_line(arguments: Sequence[str]) -> str:
+    """The one string that SSH takes, quoted once: the verb's script and its arguments, the verb being the first."""
+    return f"{_program(arguments[0])} {shlex.join(arguments)}"
+
+
+@cache
+def _program(verb: str) -> str:
+    begun = [f"do_{verb}"] if verb in LOOKS else ["detach", f"do_{verb}"]
+    return shlex.join(["sh", "-c", "\n".join((*map(compact, (*COMMON, *PARTS[verb])), *begun)), "fraisier"])
 
 
 def answers(output: str) -> list[tuple[str, str]]:
@@ -133,6 +151,12 @@ def problems(output: str) -> tuple[str, ...]:
 def clock(output: str) -> int | None:
     """What ``preflight`` found the host's clock to say, in seconds since 1970."""
     told = dict(answers(output)).get("clock", "")
+    return int(told) if told.isdigit() else None
+
+
+def kept(output: str) -> int | None:
+    """How many releases ``stage`` found on the host at most, the new one among them."""
+    told = dict(answers(output)).get("kept", "")
     return int(told) if told.isdigit() else None
 
 

@@ -1,16 +1,7 @@
-# The fourth part of the script that ground.sh begins: the service, its units, and the switch from release to release.
+# Goes with ground.sh: the service and its units.
 
 privileged() {
   if [ "$sudo" = yes ]; then (limited sudo -n "$@"); else (limited "$@"); fi
-}
-
-ask_systemd() {
-  if [ "$scope" = user ]; then
-    runtime_folder
-    systemctl --user "$@"
-  else
-    systemctl "$@"
-  fi
 }
 
 systemctl_() {
@@ -150,13 +141,15 @@ start_service() {
       return "$failed"
     }
   else
-    command_ "$(command_of "$1" start)" "$1"
+    command_of "$1" start
+    command_ "$text" "$1"
   fi
 }
 
 # stop_service OWN OTHER: with no unit, by what runs' own stop command, and where that fails by that of another release.
 stop_service() {
-  other=$(command_of "$2" stop)
+  command_of "$2" stop
+  other=$text
   command_ "$1" "$running" || {
     failed=$?
     [ "$1" != "$other" ] && command_ "$other" "$2" || return "$failed"
@@ -171,55 +164,24 @@ stop_unit() {
 
 # A release keeps the commands that it was activated with: they bring it back, whatever a later manifest says.
 keep_commands() {
-  [ -z "$unit" ] || return 0
   if [ -f "$state/commands/$1.stop" ]; then
     keep_command "$1.start" "$start"
     keep_command "$1.stop" "$stop"
   else
     write_line "$state/commands/$1.start" "$start"
     write_line "$state/commands/$1.stop" "$stop"
-    flush "$state/commands/$1.start" "$state/commands/$1.stop" "$state/commands"
   fi
 }
 
 keep_command() {
-  [ "$(cat "$state/commands/$1" 2>/dev/null)" = "$2" ] || replace_line "$state/commands/$1" "$2"
+  read_text "$state/commands/$1"
+  [ "$text" = "$2" ] || replace_line "$state/commands/$1" "$2"
 }
 
-# command_of RELEASE start|stop: the release's own, or the given one where it kept none.
+# command_of RELEASE start|stop, into `text`: the release's own, or the given one where it kept none.
 command_of() {
-  if [ -f "$state/commands/$1.$2" ]; then cat "$state/commands/$1.$2"
-  elif [ "$2" = start ]; then printf '%s\n' "$start"
-  else printf '%s\n' "$stop"
+  if [ -f "$state/commands/$1.$2" ]; then read_text "$state/commands/$1.$2"
+  elif [ "$2" = start ]; then text=$start
+  else text=$stop
   fi
 }
-
-service_is_up() { [ -z "$unit" ] || ask_systemd is-active --quiet "$unit"; }
-
-# switch_to NAME WHAT: point to the release and start the service out of it.
-switch_to() {
-  own=$(command_of "$running" stop)
-  if [ "$2" = activate ]; then
-    keep_commands "$1"
-    keep_units "$1"
-  fi
-  if [ -n "$unit" ]; then check_units "$1"; fi
-  write_line "$state/unsettled" "$step"
-  flush "$state/unsettled" "$state"
-  # What is told of a failure shall be of this switch.
-  if [ -z "$unit" ] && [ -s "$state/service.log" ]; then mv -f "$state/service.log" "$state/service.log.old"; fi
-  if [ -z "$unit" ] && [ -L "$root/current" ]; then
-    # What cannot be stopped must not keep the good release from coming back; going forward it must.
-    stop_service "$own" "$1" || { why=$?; [ "$2" = rollback ] || exit "$why"; }
-  fi
-  if [ -n "$unit" ]; then leave_units "$1"; fi
-  point_current "$1"
-  if [ -n "$unit" ]; then take_units "$1" "$running"; fi
-  start_service "$1"
-  note "$2" "$1"
-  flush "$root" "$state/effects"
-  : >"$state/unsettled"
-}
-
-# After find_running.
-in_the_way() { { [ -e "$root/current" ] || [ -L "$root/current" ]; } && [ -z "$running" ]; }
