@@ -7,6 +7,7 @@ Temporal's polling of its own queues is not slowed down (``history.*ProcessorMax
 import asyncio
 import itertools
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -228,6 +229,7 @@ async def measure(stack: LocalStack, figures: Figures) -> None:
 
 def main() -> None:
     end_cleanly()
+    sys.dont_write_bytecode = False  # each workflow imports its modules, compiled as they are wherever it is installed
     figures = Figures("ms")
     with tempfile.TemporaryDirectory(prefix="fraisier-bench-") as home:
         stack = LocalStack(Path(home))

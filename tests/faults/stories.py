@@ -35,7 +35,7 @@ FORWARD = (
     "publish:deployment.triggered:global",
     "preflight:east",
     "mint_generation",
-    "publish:deployment.wave_started:global",
+    "begin_wave",
     "publish:deployment.started:east",
     "publish:deployment.completed:east",
     "ask_gate",

@@ -16,13 +16,13 @@ from tests.support.simulated import OLD
 from tests.workflows.boundaries import AFTER, BEFORE, Passage
 from tests.workflows.harness import NEW, make_plan
 
-OWN = ("publish", "preflight", "mint_generation", "last_sequence", "ask_gate")
+OWN = ("publish", "preflight", "mint_generation", "begin_wave", "ask_gate")
 """The steps that a rollout takes itself, none of a region's."""
 
 AT_ONCE = 12
 """How many rollouts run beside each other."""
 
-STEPS = ("preflight", "stage", "activate", "check_health", "ask_gate", "mint_generation")
+STEPS = ("preflight", "stage", "activate", "check_health", "ask_gate", "mint_generation", "begin_wave")
 """Activities whose effect is looked back on too, with the signal between it and its report; an event is only told."""
 
 
@@ -101,7 +101,7 @@ async def disturbed(ground: Ground, places: list[tuple[int, str]], act: Act) -> 
 async def test_a_rollback_at_every_boundary_leaves_the_old_release_everywhere(ground: Ground):
     known = await boundaries_of(ground)
     assert known[0] == "publish"
-    assert {"preflight", "stage a1", "activate b1", "check_health b1", "ask_gate", "prune"} <= set(known)
+    assert {"preflight", "stage a1", "activate b1", "check_health b1", "ask_gate", "begin_wave", "prune"} <= set(known)
     places = [(number, BEFORE) for number in range(1, len(known) + 1)]
     places += [(number, AFTER) for number, name in enumerate(known, start=1) if name.startswith(STEPS)]
     ended = await disturbed(ground, places, signal)

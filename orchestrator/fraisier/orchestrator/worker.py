@@ -116,6 +116,7 @@ def central_activities(log: JetStreamLog, temporal: Client) -> list[Callable[...
         events.publish,
         events.mint_generation,
         events.last_sequence,
+        events.begin_wave,
         events.ask_gate,
         MeasureActivities(GateMeter(log)).measure_gate,
         CalendarActivities().opening,

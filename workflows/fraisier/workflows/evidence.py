@@ -1,5 +1,6 @@
 """What ties a rollout to the streams: events told, generations minted, where streams stood when waves started."""
 
+from collections.abc import Container, Iterable
 from typing import Any, ClassVar
 
 from temporalio import workflow
@@ -13,7 +14,7 @@ from fraisier.workflows.failures import describe
 from fraisier.workflows.gate_plans import GatePlan, MetricMeasure
 from fraisier.workflows.plans import WavePlan
 from fraisier.workflows.policy import EVENT
-from fraisier.workflows.steps import EventInput, GenerationInput
+from fraisier.workflows.steps import EventInput, GenerationInput, WaveInput
 from fraisier.workflows.verbs import Verb, VerbRequest
 
 GLOBAL = "global"
@@ -21,6 +22,9 @@ GLOBAL = "global"
 
 EARLY = "mint-early"
 """Histories from before it mint a wave's generation after the gate before it."""
+
+BEGIN = "begin-wave"
+"""Histories from before it take a step for what the gate before a wave said, for each position, and for its start."""
 
 VERB_EVENTS = {
     Verb.PAUSE: "deployment.paused",
@@ -47,19 +51,49 @@ class Evidence(Carried):
         order: the rollout's input.
     """
 
-    KEPT: ClassVar[dict[str, Any]] = {"_wave_starts": list[tuple[int, dict[str, int]]]}
+    KEPT: ClassVar[dict[str, Any]] = {
+        "_wave_starts": list[tuple[int, dict[str, int]]],
+        "_owed": EventInput | None,
+    }
 
     def __init__(self, order: RolloutInput) -> None:
         self._order = order
         self._plan = order.plan
         self._wave_starts: dict[int, dict[str, int]] = {}
         self._early: tuple[str, workflow.ActivityHandle[int]] | None = None
+        self._owed: EventInput | None = None
 
     async def announce(self, event_type: str, *, step: str = "rollout", data: dict[str, Any]) -> None:
         """Publish an event of the whole rollout; returns when it is stored."""
+        await self.settle()
+        await self._publish(self._event(event_type, step, data))
+
+    def owe(self, event_type: str, *, step: str, data: dict[str, Any]) -> None:
+        """Have an event of the whole rollout published by the start of the next wave, or before anything else is told.
+
+        Until it is stored no region of that wave starts.
+        """
+        self._owed = self._event(event_type, step, data)
+
+    async def settle(self) -> None:
+        """Publish what is owed, if anything is; what is refused stays owed, so that no wave starts without it."""
+        owed = self._owed
+        if owed is None:
+            return
+        try:
+            await self._publish(owed)
+        except ActivityError as error:
+            workflow.logger.error("%s could not be stored: %s", owed.event_type, describe(error))
+        else:
+            self._owed = None
+
+    async def _publish(self, event: EventInput) -> None:
+        await workflow.execute_activity_method(EventActivities.publish, event, summary=event.event_type, **EVENT)
+
+    def _event(self, event_type: str, step: str, data: dict[str, Any]) -> EventInput:
         release = self._plan.release
         common = {"version": release.version, "release_digest": release.digest, "scope": "rollout"}
-        event = EventInput(
+        return EventInput(
             event_type=event_type,
             rollout_id=self._order.rollout_id,
             service=self._plan.service,
@@ -67,7 +101,6 @@ class Evidence(Carried):
             step=step,
             data=common | data,
         )
-        await workflow.execute_activity_method(EventActivities.publish, event, summary=event_type, **EVENT)
 
     async def announce_verb(self, verb: Verb, request: VerbRequest, number: int, ballot: Ballot | None) -> None:
         """Leave the audit event of a verb that took effect; an event that is refused must not undo the effect.
@@ -116,16 +149,33 @@ class Evidence(Carried):
 
     async def start_wave(self, wave: WavePlan, generation: int) -> None:
         """Note where the streams end before a wave's first step, and tell that it starts."""
-        starts = self._wave_starts.setdefault(wave.number, {})
-        gates = (*self._plan.gates, *self._canary_gates(wave))
-        for event_type in (asked.event for asked in gates if asked.event):
-            if event_type not in starts:
-                starts[event_type] = await self._last_sequence(event_type)
-        for measure in (asked.measure for asked in gates):
-            if isinstance(measure, MetricMeasure):
-                starts[_metric_key(measure)] = await self._last_sequence(measure.event)
         data = {"wave": wave.number, "regions": [*wave.regions], "generation": generation}
-        await self.announce("deployment.wave_started", step=f"{generation}.wave", data=data)
+        started = self._event("deployment.wave_started", f"{generation}.wave", data)
+        starts = self._wave_starts.setdefault(wave.number, {})
+        wanted = self._wanted(wave, starts)
+        if workflow.patched(BEGIN):
+            found = await self._begin(started, dict.fromkeys(kind for _, kind in wanted))
+            starts.update({key: found[kind] for key, kind in wanted})
+        else:
+            for key, kind in wanted:
+                starts[key] = await self._last_sequence(kind)
+            await self._publish(started)
+
+    async def _begin(self, started: EventInput, positions: Iterable[str]) -> dict[str, int]:
+        """Publish what is owed, find where streams end, and tell that a wave starts; in this order, in one step."""
+        asked = WaveInput(owed=self._owed, positions=tuple(positions), started=started)
+        begun = await workflow.execute_activity_method(
+            EventActivities.begin_wave, asked, summary=f"begin wave {started.data['wave']}", **EVENT
+        )
+        self._owed = None
+        return begun.positions
+
+    def _wanted(self, wave: WavePlan, known: Container[str]) -> list[tuple[str, str]]:
+        """What is still to be known of where streams end: the key it is kept under, and the event type."""
+        gates = (*self._plan.gates, *self._canary_gates(wave))
+        events = dict.fromkeys(asked.event for asked in gates if asked.event and asked.event not in known)
+        measures = [asked.measure for asked in gates if isinstance(asked.measure, MetricMeasure)]
+        return [(kind, kind) for kind in events] + [(_metric_key(one), one.event) for one in measures]
 
     def _canary_gates(self, wave: WavePlan) -> list[GatePlan]:
         promotions = (self._plan.regions[name].promotion for name in wave.regions)

@@ -14,11 +14,11 @@ from fraisier.workflows.approvals import Ballot
 from fraisier.workflows.carrying import Carried
 from fraisier.workflows.contracts import RolloutInput
 from fraisier.workflows.controls import Controls, Interrupted, Tell
-from fraisier.workflows.evidence import Evidence
+from fraisier.workflows.evidence import BEGIN, Evidence
 from fraisier.workflows.failures import describe, was_cancelled
 from fraisier.workflows.gate_plans import GatePlan
 from fraisier.workflows.gate_steps import GateInput, GateReport, MeasureInput, RegionExpectation, Verdict
-from fraisier.workflows.plans import Plan, WavePlan
+from fraisier.workflows.plans import Plan, Preflight, WavePlan
 from fraisier.workflows.policy import gate
 from fraisier.workflows.rollout_state import RolloutState
 
@@ -35,6 +35,7 @@ class Question:
 
     Attributes:
         regions: what is expected of each.
+        last: whether it is the last one before the next wave.
         given_up: whether nobody wants the answer any more.
         tell: is told when the time for an answer is over.
     """
@@ -44,6 +45,7 @@ class Question:
     regions: dict[str, RegionExpectation]
     tell: Tell
     given_up: Callable[[], bool] = lambda: False
+    last: bool = False
 
 
 class Gatekeeper(Carried):
@@ -90,7 +92,8 @@ class Gatekeeper(Carried):
     async def ask(self, wave: WavePlan, asked: GatePlan) -> GateReport:
         """Ask a gate about a wave and tell its verdict; a pause stops its clock, and it measures anew after it."""
         self._evidence.mint_early(f"wave {wave.number + 1}")
-        report = await self._ask(Question(wave, asked, self._expected(self._rolled_out(wave)), self._tell))
+        expected = self._expected(self._rolled_out(wave))
+        report = await self._ask(Question(wave, asked, expected, self._tell, last=asked is self._plan.gates[-1]))
         if report is None:
             raise RuntimeError("only the gate of a canary is ever given up")
         return report
@@ -118,10 +121,21 @@ class Gatekeeper(Carried):
             left -= workflow.time() - started
         self._controls.ballot = None
         self._asked += 1
-        await self._evidence.announce(
-            GATE_EVENTS[report.verdict], step=f"gate.{self._asked}", data=_told(question, report)
-        )
+        await self._tell_verdict(question, report)
         return report
+
+    async def _tell_verdict(self, question: Question, report: GateReport) -> None:
+        event_type, step, data = GATE_EVENTS[report.verdict], f"gate.{self._asked}", _told(question, report)
+        if report.verdict is Verdict.PASS and self._is_followed_by_a_wave(question) and workflow.patched(BEGIN):
+            self._evidence.owe(event_type, step=step, data=data)
+        else:
+            await self._evidence.announce(event_type, step=step, data=data)
+
+    def _is_followed_by_a_wave(self, question: Question) -> bool:
+        """Whether the next step after a pass is the start of a wave."""
+        number, asked_to = question.wave.number, self._controls
+        goes_on = question.last and not asked_to.paused and asked_to.ending is None
+        return goes_on and self._plan.preflight is Preflight.ALL and bool(self._plan.wave(number + 1).regions)
 
     def _tell(self, end: datetime | None) -> None:
         self._state.until(end)

@@ -158,6 +158,26 @@ class EventInput(Model):
     data: dict[str, Any] = Field(default_factory=dict)
 
 
+class WaveInput(Model):
+    """A wave that begins.
+
+    Attributes:
+        owed: an event that comes before it: what the gate before the wave said.
+        positions: the event types whose streams' ends are asked for.
+        started: the event that tells that the wave has begun.
+    """
+
+    owed: EventInput | None = None
+    positions: tuple[str, ...] = ()
+    started: EventInput
+
+
+class WaveBegun(Model):
+    """Where the streams of event types stood when a wave began."""
+
+    positions: dict[str, int]
+
+
 class GenerationInput(Model):
     """Who asks for a new fencing generation, and why."""
 

@@ -61,6 +61,7 @@ class WayBack(RolloutDesk):
 
     async def _fail(self, failure: RolloutFailed) -> None:
         reason = str(failure)
+        await self._evidence.settle()
         if failure.back:
             self._at = self._at.model_copy(update={"failure": reason, "back": failure.back})
             self._state.enter(RolloutPhase.ROLLING_BACK, reason=reason)
@@ -77,6 +78,7 @@ class WayBack(RolloutDesk):
     async def _end_as_asked(self) -> None:
         request = self._controls.request
         asked = f"asked by {request.by or 'a signal'}" + (f": {request.reason}" if request.reason else "")
+        await self._evidence.settle()
         await self._crew.stop_regions()
         if self._controls.ending is Verb.CANCEL:
             self._end(RolloutPhase.CANCELLED, f"cancel {asked}; everything stays as it is: {self._state.where()}")
@@ -138,6 +140,7 @@ class WayBack(RolloutDesk):
             Interrupted: it was asked to end while a verb was still being obeyed, so it goes back in this run.
         """
         back = self._state.phase is RolloutPhase.ROLLING_BACK
+        await self._evidence.settle()
         await self._requests.stop()
         await self._controls.obeyed(heed=not back)
         self._at = at

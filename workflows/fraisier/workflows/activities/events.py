@@ -11,7 +11,7 @@ from fraisier.workflows.failures import mapped_failures
 from fraisier.workflows.gate_steps import GateInput, GateReport
 from fraisier.workflows.gates.events import EventGate
 from fraisier.workflows.ports import EventLog, Hint
-from fraisier.workflows.steps import EventInput, GenerationInput
+from fraisier.workflows.steps import EventInput, GenerationInput, WaveBegun, WaveInput
 
 REREAD_S = 1.0
 """How long a gate goes without reading the stream, whatever the hints say."""
@@ -50,6 +50,21 @@ class EventActivities:
         async with heartbeating():
             with mapped_failures():
                 return await self._log.last_sequence(event_type)
+
+    @activity.defn
+    async def begin_wave(self, asked: WaveInput) -> WaveBegun:
+        """Tell that a wave begins, after what is owed is told and it is known where the streams end.
+
+        An attempt that is done once more finds its events stored, and may find later ends of the streams. Those are as
+        right: nothing of the wave starts before one attempt has returned.
+        """
+        async with heartbeating():
+            with mapped_failures():
+                if asked.owed is not None:
+                    await self._log.publish(asked.owed)
+                positions = {kind: await self._log.last_sequence(kind) for kind in asked.positions}
+                await self._log.publish(asked.started)
+                return WaveBegun(positions=positions)
 
     @activity.defn
     async def ask_gate(self, asked: GateInput) -> GateReport:
