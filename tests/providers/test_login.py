@@ -1,6 +1,7 @@
 """The way into a host, to OpenSSH's own server: aliases, jump hosts, authorities, certificates, agents, storms."""
 
 import asyncio
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,6 +86,30 @@ async def test_a_configuration_that_is_not_there_or_wrong_is_told(sshd: Sshd, tm
     (tmp_path / "config").write_text("Port many\n")
     with pytest.raises(SshConfigInvalid, match=r"config cannot be read: .*Port"):
         await enter(options(sshd, tmp_path, ssh_config=tmp_path / "config"))
+
+
+# --- the file of known hosts ---
+
+
+async def test_known_hosts_are_those_that_the_file_names_now(sshd: Sshd, bastion: Sshd, tmp_path: Path):
+    given = options(sshd, tmp_path)
+    known_hosts = tmp_path / "known_hosts"
+    before = known_hosts.stat()
+    assert await enter(given)
+    address, key = sshd.known_hosts_line.split()[0], bastion.known_hosts_line.split()[1:]
+    known_hosts.write_text(" ".join((address, *key)) + "\n")
+    os.utime(known_hosts, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert known_hosts.stat().st_size == before.st_size
+    with pytest.raises(HostKeyRejected, match="is another one there"):
+        await enter(given)
+
+
+@pytest.mark.parametrize("text", ["one\n", "@nonsense a ssh-ed25519 AAAA\n", b"\xff".decode("latin-1")])
+async def test_known_hosts_that_cannot_be_read_are_told(sshd: Sshd, tmp_path: Path, text: str):
+    given = options(sshd, tmp_path)
+    (tmp_path / "known_hosts").write_bytes(text.encode("latin-1"))
+    with pytest.raises(HostKeyRejected, match=r"known_hosts cannot be read, so the host's key cannot be known: .+"):
+        await enter(given)
 
 
 # --- jump hosts ---

@@ -1,5 +1,6 @@
 """Finds providers by name: ours and those that other distributions bring."""
 
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import cast
 
@@ -13,8 +14,9 @@ class UnknownProvider(LookupError):
     """No installed distribution brings a provider of this name; the message lists those that are there."""
 
 
+@cache
 def load_provider(name: str) -> type[Provider]:
-    """The provider class of this name, such as ``bare_metal``.
+    """The provider class of this name, such as ``bare_metal``; looked up once in a process.
 
     Raises:
         UnknownProvider: nobody brings it, or two distributions do.

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +173,7 @@ def _arguments(hop: SshHop, target: str) -> dict[str, Any]:
     seconds = hop.connect_timeout.total_seconds()
     arguments: dict[str, Any] = {
         "host": hop.host,
-        "known_hosts": str(_file(hop.known_hosts, HostKeyRejected, "the host's key cannot be known", target)),
+        "known_hosts": _known_hosts(hop, target),
         "config": _config(hop, target),
         "encryption_algs": CIPHERS,
         "keepalive_interval": KEEPALIVE_S,
@@ -190,6 +191,22 @@ def _arguments(hop: SshHop, target: str) -> dict[str, Any]:
         key = _file(hop.key_path, AuthenticationFailed, "no key to log in with", target)
         arguments["client_keys"] = [str(key)]
     return arguments
+
+
+def _known_hosts(hop: SshHop, target: str) -> asyncssh.SSHKnownHosts:
+    unknown = "the host's key cannot be known"
+    path = _file(hop.known_hosts, HostKeyRejected, unknown, target)
+    try:
+        now = path.stat()
+        return _read_known_hosts(path, now.st_ino, now.st_ctime_ns)
+    except (OSError, ValueError) as error:
+        raise HostKeyRejected(f"{target}: {path} cannot be read, so {unknown}: {error}", target=target) from error
+
+
+# A file that names a thousand hosts would be read a thousand times, by each of them. No tool sets that time back.
+@lru_cache(maxsize=8)
+def _read_known_hosts(path: Path, _inode: int, _changed_ns: int) -> asyncssh.SSHKnownHosts:
+    return asyncssh.read_known_hosts(str(path))
 
 
 def _config(hop: SshHop, target: str) -> list[str] | None:
