@@ -1,6 +1,5 @@
 """What ties a rollout to the streams: events told, generations minted, where streams stood when waves started."""
 
-from collections.abc import Container, Iterable
 from typing import Any, ClassVar
 
 from temporalio import workflow
@@ -12,9 +11,10 @@ from fraisier.workflows.carrying import Carried
 from fraisier.workflows.contracts import RolloutInput
 from fraisier.workflows.failures import describe
 from fraisier.workflows.gate_plans import GatePlan, MetricMeasure
+from fraisier.workflows.gate_steps import Onward
 from fraisier.workflows.plans import WavePlan
 from fraisier.workflows.policy import EVENT
-from fraisier.workflows.steps import EventInput, GenerationInput, WaveInput
+from fraisier.workflows.steps import EventInput, GenerationInput, WaveBegun, WaveInput
 from fraisier.workflows.verbs import Verb, VerbRequest
 
 GLOBAL = "global"
@@ -25,6 +25,9 @@ EARLY = "mint-early"
 
 BEGIN = "begin-wave"
 """Histories from before it take a step for what the gate before a wave said, for each position, and for its start."""
+
+ONWARD = "begin-at-the-gate"
+"""Histories from before it begin no wave by the activity that asks the gate before it."""
 
 VERB_EVENTS = {
     Verb.PAUSE: "deployment.paused",
@@ -54,6 +57,7 @@ class Evidence(Carried):
     KEPT: ClassVar[dict[str, Any]] = {
         "_wave_starts": list[tuple[int, dict[str, int]]],
         "_owed": EventInput | None,
+        "_begun": list[tuple[int, int]],
     }
 
     def __init__(self, order: RolloutInput) -> None:
@@ -62,6 +66,7 @@ class Evidence(Carried):
         self._wave_starts: dict[int, dict[str, int]] = {}
         self._early: tuple[str, workflow.ActivityHandle[int]] | None = None
         self._owed: EventInput | None = None
+        self._begun: dict[int, int] = {}
 
     async def announce(self, event_type: str, *, step: str = "rollout", data: dict[str, Any]) -> None:
         """Publish an event of the whole rollout; returns when it is stored."""
@@ -147,31 +152,50 @@ class Evidence(Carried):
             EventActivities.mint_generation, asked, summary=f"generation for {note}", **EVENT
         )
 
+    async def onward(self, event_type: str, *, step: str, data: dict[str, Any], wave: WavePlan) -> Onward:
+        """What a gate's pass begins: the event that tells it, and the wave after it with a generation of its own."""
+        generation = await self.mint(f"wave {wave.number}")
+        return Onward(passed=self._event(event_type, step, data), wave=self._wave(wave, generation))
+
+    def went_on(self, onward: Onward, begun: WaveBegun, wave: WavePlan) -> bool:
+        """Note that a gate's pass has begun a wave; not one that was adjusted meanwhile, which begins once more."""
+        told = onward.wave.started.data
+        as_told: bool = told["regions"] == [*wave.regions]
+        if as_told:
+            self._note(wave, begun)
+            self._begun[wave.number] = told["generation"]
+        return as_told
+
     async def start_wave(self, wave: WavePlan, generation: int) -> None:
         """Note where the streams end before a wave's first step, and tell that it starts."""
+        asked = self._wave(wave, generation)
+        if workflow.patched(BEGIN):
+            begun = await workflow.execute_activity_method(
+                EventActivities.begin_wave, asked, summary=f"begin wave {wave.number}", **EVENT
+            )
+            self._owed = None
+            self._note(wave, begun)
+        else:
+            for key, kind in self._wanted(wave):
+                self._wave_starts[wave.number][key] = await self._last_sequence(kind)
+            await self._publish(asked.started)
+
+    def begun(self, number: int) -> int | None:
+        """The generation of a wave that the gate before it has begun; None when it has not."""
+        return self._begun.pop(number, None)
+
+    def _wave(self, wave: WavePlan, generation: int) -> WaveInput:
         data = {"wave": wave.number, "regions": [*wave.regions], "generation": generation}
         started = self._event("deployment.wave_started", f"{generation}.wave", data)
-        starts = self._wave_starts.setdefault(wave.number, {})
-        wanted = self._wanted(wave, starts)
-        if workflow.patched(BEGIN):
-            found = await self._begin(started, dict.fromkeys(kind for _, kind in wanted))
-            starts.update({key: found[kind] for key, kind in wanted})
-        else:
-            for key, kind in wanted:
-                starts[key] = await self._last_sequence(kind)
-            await self._publish(started)
+        positions = tuple(dict.fromkeys(kind for _, kind in self._wanted(wave)))
+        return WaveInput(owed=self._owed, positions=positions, started=started)
 
-    async def _begin(self, started: EventInput, positions: Iterable[str]) -> dict[str, int]:
-        """Publish what is owed, find where streams end, and tell that a wave starts; in this order, in one step."""
-        asked = WaveInput(owed=self._owed, positions=tuple(positions), started=started)
-        begun = await workflow.execute_activity_method(
-            EventActivities.begin_wave, asked, summary=f"begin wave {started.data['wave']}", **EVENT
-        )
-        self._owed = None
-        return begun.positions
+    def _note(self, wave: WavePlan, begun: WaveBegun) -> None:
+        self._wave_starts[wave.number].update({key: begun.positions[kind] for key, kind in self._wanted(wave)})
 
-    def _wanted(self, wave: WavePlan, known: Container[str]) -> list[tuple[str, str]]:
+    def _wanted(self, wave: WavePlan) -> list[tuple[str, str]]:
         """What is still to be known of where streams end: the key it is kept under, and the event type."""
+        known = self._wave_starts.setdefault(wave.number, {})
         gates = (*self._plan.gates, *self._canary_gates(wave))
         events = dict.fromkeys(asked.event for asked in gates if asked.event and asked.event not in known)
         measures = [asked.measure for asked in gates if isinstance(asked.measure, MetricMeasure)]

@@ -46,12 +46,17 @@ def mapped_failures() -> Iterator[None]:
             non_retryable=True,
         ) from error
     except (FailureError, Exception) as error:
-        mendable = getattr(error, "mendable", None)
-        if mendable is False:
+        if is_refused(error):
             raise ApplicationError(str(error), type=type(error).__name__, non_retryable=True) from error
+        mendable = getattr(error, "mendable", False)
         if mendable or isinstance(error, FailureError) or activity.info().attempt < DEFECT_ATTEMPTS:
             raise
         raise ApplicationError(f"{type(error).__name__}: {error}", type=DEFECT, non_retryable=True) from error
+
+
+def is_refused(error: Exception) -> bool:
+    """Whether an event's error will be there again, however often it is tried."""
+    return getattr(error, "mendable", None) is False
 
 
 def outcome_of(error: ApplicationError) -> StepOutcome:

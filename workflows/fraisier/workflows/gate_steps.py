@@ -7,6 +7,7 @@ from pydantic import Field
 
 from fraisier.providers.models import Model
 from fraisier.workflows.gate_plans import GatePlan
+from fraisier.workflows.steps import EventInput, WaveBegun, WaveInput
 
 
 class Fact(Model):
@@ -40,10 +41,23 @@ class RegionExpectation(Model):
     earlier: dict[str, int] = Field(default_factory=dict)
 
 
+class Onward(Model):
+    """What a pass begins.
+
+    Attributes:
+        passed: the event of the pass, to be completed by the report.
+        wave: the wave that follows at once.
+    """
+
+    passed: EventInput
+    wave: WaveInput
+
+
 class GateInput(Model):
     """One gate, asked about one wave.
 
     Attributes:
+        onward: what its pass begins; None when the rollout decides what follows.
         regions: the wave's regions by name.
         after: the stream's last sequence when the wave started; only later events count.
         seconds_left: until the gate is inconclusive; a pause does not count.
@@ -56,6 +70,7 @@ class GateInput(Model):
     regions: dict[str, RegionExpectation]
     after: int
     seconds_left: float
+    onward: Onward | None = None
 
 
 class Verdict(str, Enum):
@@ -73,12 +88,19 @@ class GateReport(Model):
         detail: for people: what was seen and what was missing.
         evidence: the sequences of the events that decided, at most 100.
         measured: the last measurement, by name, or by region and name.
+        begun: of a pass that is told and has begun the next wave: where streams stood then.
     """
 
     verdict: Verdict
     detail: str
     evidence: tuple[int, ...] = ()
     measured: dict[str, float | int | str] = Field(default_factory=dict)
+    begun: WaveBegun | None = None
+
+    def told(self) -> dict[str, Any]:
+        """What the event of the verdict says of it."""
+        told: dict[str, Any] = {"detail": self.detail, "evidence": [*self.evidence]}
+        return told | {"measured": self.measured} if self.measured else told
 
 
 class MeasureInput(Model):

@@ -14,13 +14,15 @@ from fraisier.workflows.approvals import Ballot
 from fraisier.workflows.carrying import Carried
 from fraisier.workflows.contracts import RolloutInput
 from fraisier.workflows.controls import Controls, Interrupted, Tell
-from fraisier.workflows.evidence import BEGIN, Evidence
+from fraisier.workflows.evidence import BEGIN, ONWARD, Evidence
 from fraisier.workflows.failures import describe, was_cancelled
 from fraisier.workflows.gate_plans import GatePlan
-from fraisier.workflows.gate_steps import GateInput, GateReport, MeasureInput, RegionExpectation, Verdict
+from fraisier.workflows.gate_steps import GateInput, GateReport, MeasureInput, Onward, RegionExpectation, Verdict
 from fraisier.workflows.plans import Plan, Preflight, WavePlan
 from fraisier.workflows.policy import gate
 from fraisier.workflows.rollout_state import RolloutState
+from fraisier.workflows.steps import WaveBegun
+from fraisier.workflows.window import long_enough
 
 GATE_EVENTS = {
     Verdict.PASS: "deployment.gate_passed",
@@ -115,17 +117,38 @@ class Gatekeeper(Carried):
             await self._controls.hold()
             if question.given_up():
                 return None
+            onward = await self._onward(question)
             started = workflow.time()
             question.tell(workflow.now() + timedelta(seconds=max(left, 0)))
-            report = await self._once(question, max(left, 0))
+            report = await self._once(question, max(left, 0), onward)
             left -= workflow.time() - started
         self._controls.ballot = None
-        self._asked += 1
-        await self._tell_verdict(question, report)
+        if onward is None:
+            self._asked += 1
+        if onward is not None and report.begun is not None:
+            self._go_on(onward, report.begun, question.wave.number + 1)
+        else:
+            await self._tell_verdict(question, report)
         return report
 
+    async def _onward(self, question: Question) -> Onward | None:
+        """What the pass of an event gate begins; None where something else comes first."""
+        of_events = question.gate.measure is None and question.gate.approval is None
+        if not of_events or not self._is_followed_by_a_wave(question) or not workflow.patched(ONWARD):
+            return None
+        # A number of its own each time: what is measured anew may find that more has passed.
+        self._asked += 1
+        wave = self._plan.wave(question.wave.number + 1)
+        return await self._evidence.onward(
+            GATE_EVENTS[Verdict.PASS], step=f"gate.{self._asked}", data=_about(question), wave=wave
+        )
+
+    def _go_on(self, onward: Onward, begun: WaveBegun, number: int) -> None:
+        if self._evidence.went_on(onward, begun, self._plan.wave(number)):
+            self._state.wave(number, "running")
+
     async def _tell_verdict(self, question: Question, report: GateReport) -> None:
-        event_type, step, data = GATE_EVENTS[report.verdict], f"gate.{self._asked}", _told(question, report)
+        event_type, step, data = GATE_EVENTS[report.verdict], f"gate.{self._asked}", _about(question) | report.told()
         if report.verdict is Verdict.PASS and self._is_followed_by_a_wave(question) and workflow.patched(BEGIN):
             self._evidence.owe(event_type, step=step, data=data)
         else:
@@ -135,17 +158,19 @@ class Gatekeeper(Carried):
         """Whether the next step after a pass is the start of a wave."""
         number, asked_to = question.wave.number, self._controls
         goes_on = question.last and not asked_to.paused and asked_to.ending is None
-        return goes_on and self._plan.preflight is Preflight.ALL and bool(self._plan.wave(number + 1).regions)
+        if not goes_on or long_enough():
+            return False
+        return self._plan.preflight is Preflight.ALL and bool(self._plan.wave(number + 1).regions)
 
     def _tell(self, end: datetime | None) -> None:
         self._state.until(end)
         self._show()
 
-    async def _once(self, question: Question, seconds: float) -> GateReport | None:
+    async def _once(self, question: Question, seconds: float, onward: Onward | None) -> GateReport | None:
         """One go at it; None when a pause came between, or it was given up."""
         if self._controls.ballot is not None:
             return await self._vote(self._controls.ballot, seconds)
-        return await self._measure(question, self._start(question, seconds))
+        return await self._measure(question, self._start(question, seconds, onward))
 
     async def _vote(self, ballot: Ballot, seconds: float) -> GateReport | None:
         in_time = await self._controls.until(
@@ -153,7 +178,7 @@ class Gatekeeper(Carried):
         )
         return None if in_time and not ballot.decided else ballot.report()
 
-    def _start(self, question: Question, seconds: float) -> workflow.ActivityHandle[GateReport]:
+    def _start(self, question: Question, seconds: float, onward: Onward | None) -> workflow.ActivityHandle[GateReport]:
         asked = question.gate
         summary = f"gate {asked.name} after wave {question.wave.number}"
         if asked.measure is not None:
@@ -161,7 +186,7 @@ class Gatekeeper(Carried):
             return workflow.start_activity_method(
                 MeasureActivities.measure_gate, measure, summary=summary, **gate(asked.timeout)
             )
-        events = self._gate_input(question, seconds)
+        events = self._gate_input(question, seconds).model_copy(update={"onward": onward})
         return workflow.start_activity_method(EventActivities.ask_gate, events, summary=summary, **gate(asked.timeout))
 
     async def _measure(self, question: Question, handle: workflow.ActivityHandle[GateReport]) -> GateReport | None:
@@ -171,8 +196,7 @@ class Gatekeeper(Carried):
             await _drop(handle)
             raise
         if not handle.done():
-            await _drop(handle)
-            return None
+            return await _drop(handle)
         try:
             return handle.result()
         except ActivityError as error:
@@ -223,18 +247,18 @@ class Gatekeeper(Carried):
         )
 
 
-def _told(question: Question, report: GateReport) -> dict[str, object]:
-    wave, asked = question.wave, question.gate
-    told = {"gate": asked.name, "wave": wave.number, "detail": report.detail, "evidence": [*report.evidence]}
-    if report.measured:
-        told["measured"] = report.measured
-    return told | {"dry_run": True} if asked.dry_run else told
+def _about(question: Question) -> dict[str, Any]:
+    about: dict[str, Any] = {"gate": question.gate.name, "wave": question.wave.number}
+    return about | {"dry_run": True} if question.gate.dry_run else about
 
 
-async def _drop(handle: workflow.ActivityHandle[GateReport]) -> None:
+async def _drop(handle: workflow.ActivityHandle[GateReport]) -> GateReport | None:
+    """Ask no more; returns the report only where it is told already."""
     handle.cancel()
     try:
-        await handle
+        report = await handle
     except ActivityError as error:
         if not was_cancelled(error):
             workflow.logger.warning("a gate that was no longer asked failed: %s", describe(error))
+        return None
+    return report if report.begun is not None else None

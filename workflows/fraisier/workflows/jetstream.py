@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 from fraisier.nats import (
     ArtifactStore,
@@ -38,17 +39,12 @@ class JetStreamLog:
 
     async def publish(self, event: EventInput) -> int:
         """Store an event once for ever and return its sequence; waits while NATS is away."""
-        stored = await self._bus.publish_event(
-            new_event(
-                event.event_type,
-                deployment_id=event.rollout_id,
-                region=event.region,
-                service=event.service,
-                data=event.data,
-                step=event.step,
-            )
-        )
-        return stored.sequence
+        return (await self._bus.publish_event(_new(event))).sequence
+
+    async def stored(self, event: EventInput) -> dict[str, Any] | None:
+        """What the event says that is stored under an event's ID; None when there is none."""
+        found = await self._bus.find(_new(event))
+        return found.data if found is not None else None
 
     async def mint_generation(self, service: str, note: str) -> int:
         """A fencing generation higher than every one minted for the service before."""
@@ -114,6 +110,17 @@ class ArtifactCache:
     async def fetch(self, artifact: StoredArtifact) -> Path:
         """The artifact as a local file, verified by digest."""
         return await self._store.fetch(artifact.digest, self._folder)
+
+
+def _new(event: EventInput) -> Event:
+    return new_event(
+        event.event_type,
+        deployment_id=event.rollout_id,
+        region=event.region,
+        service=event.service,
+        data=event.data,
+        step=event.step,
+    )
 
 
 def _domain(event_type: str) -> str:

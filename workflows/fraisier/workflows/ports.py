@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from fraisier.providers.base import Provider
 from fraisier.providers.local_command import Heard
@@ -34,6 +34,10 @@ class EventLog(Protocol):
 
     async def publish(self, event: EventInput) -> int:
         """Store an event once for ever and return its sequence. Waits while the streams are away."""
+        ...
+
+    async def stored(self, event: EventInput) -> dict[str, Any] | None:
+        """What the event says that is stored under an event's ID; None when there is none."""
         ...
 
     async def mint_generation(self, service: str, note: str) -> int:

@@ -88,7 +88,7 @@ class RolloutWorkflow(WayBack):
         while pending or at.requeue:
             await self._controls.hold()
             if pending:
-                await self._run_wave(number, pending, at.generation)
+                await self._run_wave(number, pending, at.generation or self._evidence.begun(number))
             at = Position(wave=number)
             if self._plan.requeue and self._plan.is_last(self._plan.wave(number)):
                 await self._requeue(number)

@@ -7,8 +7,8 @@ from typing import Any
 from temporalio import activity
 
 from fraisier.workflows.activities.heartbeat import heartbeating
-from fraisier.workflows.failures import mapped_failures
-from fraisier.workflows.gate_steps import GateInput, GateReport
+from fraisier.workflows.failures import is_refused, mapped_failures
+from fraisier.workflows.gate_steps import GateInput, GateReport, Onward, Verdict
 from fraisier.workflows.gates.events import EventGate
 from fraisier.workflows.ports import EventLog, Hint
 from fraisier.workflows.steps import EventInput, GenerationInput, WaveBegun, WaveInput
@@ -60,22 +60,47 @@ class EventActivities:
         """
         async with heartbeating():
             with mapped_failures():
-                if asked.owed is not None:
-                    await self._log.publish(asked.owed)
-                positions = {kind: await self._log.last_sequence(kind) for kind in asked.positions}
-                await self._log.publish(asked.started)
-                return WaveBegun(positions=positions)
+                return await self._begin(asked)
 
     @activity.defn
     async def ask_gate(self, asked: GateInput) -> GateReport:
         """Read the stream until the gate is decided or its time is over.
 
         Stateless: an attempt reads everything from the wave's start, so a lost worker, a restarted server
-        or a moved leader loses nothing.
+        or a moved leader loses nothing. A pass that goes onward is told, and has begun the next wave, before it is
+        reported; one that a lost attempt has told stands.
         """
         async with heartbeating():
             with mapped_failures():
-                return await self._decide(asked)
+                if asked.onward is None:
+                    return await self._decide(asked)
+                report = await self._passed_before(asked.onward) or await self._decide(asked)
+                return report if report.verdict is not Verdict.PASS else await self._go_on(asked.onward, report)
+
+    async def _passed_before(self, onward: Onward) -> GateReport | None:
+        """The pass that an earlier attempt has told."""
+        told = await self._log.stored(onward.passed) if activity.info().attempt > 1 else None
+        if told is None:
+            return None
+        return GateReport(verdict=Verdict.PASS, detail=told["detail"], evidence=tuple(told["evidence"]))
+
+    async def _go_on(self, onward: Onward, report: GateReport) -> GateReport:
+        passed = onward.passed.model_copy(update={"data": onward.passed.data | report.told()})
+        try:
+            begun = await self._begin(onward.wave.model_copy(update={"owed": passed}))
+        except Exception as error:
+            if not is_refused(error):
+                raise
+            activity.logger.warning("the rollout is left to begin the next wave by itself: %s", error)
+            return report
+        return report.model_copy(update={"begun": begun})
+
+    async def _begin(self, asked: WaveInput) -> WaveBegun:
+        if asked.owed is not None:
+            await self._log.publish(asked.owed)
+        positions = {kind: await self._log.last_sequence(kind) for kind in asked.positions}
+        await self._log.publish(asked.started)
+        return WaveBegun(positions=positions)
 
     async def _decide(self, asked: GateInput) -> GateReport:
         deadline = time.monotonic() + asked.seconds_left
