@@ -59,6 +59,17 @@ async def test_a_torn_marker_lets_its_step_be_repeated_to_no_effect(ssh_bench: S
     await provider.disconnect()
 
 
+@pytest.mark.parametrize("torn", [b"1700000000 1.2.1 r1.1.2.act", b"1700000000 1.2.1 r1.1.2.act\0\0"])
+async def test_a_torn_effect_is_not_the_begin_of_the_next_one(ssh_bench: SshBench, torn: bytes):
+    provider, release = await connected(ssh_bench), ssh_bench.release("1.0.0")
+    await provider.stage(Rollout(ssh_bench, generation=1).step("stage"), release)
+    with (ssh_bench.root / ".fraisier" / "effects").open("ab") as effects:
+        effects.write(torn)
+    assert (await provider.activate(Rollout(ssh_bench, generation=2).step("activate"), release)).changed
+    assert not (await provider.activate(Rollout(ssh_bench, generation=3).step("activate"), release)).changed
+    await provider.disconnect()
+
+
 async def test_a_release_with_a_torn_marker_is_sent_again(ssh_bench: SshBench):
     provider = await connected(ssh_bench)
     release = ssh_bench.release("1.0.0")

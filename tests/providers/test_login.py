@@ -167,7 +167,11 @@ async def gone(*servers: Sshd) -> None:
 
 
 def farewells(server: Sshd) -> int:
-    return len(re.findall(r"^(Disconnected from user|Closing connection)", server.log(), re.MULTILINE))
+    return len(
+        re.findall(
+            r"^(Disconnected from user|Closing connection|Read error from remote host)", server.log(), re.MULTILINE
+        )
+    )
 
 
 async def test_a_jump_host_must_be_known_and_let_us_in(sshd: Sshd, bastion: Sshd, tmp_path: Path):

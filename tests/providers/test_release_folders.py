@@ -3,8 +3,11 @@
 import io
 import json
 import os
+import shutil
 import stat
+import subprocess
 import tarfile
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from pydantic import ValidationError
 
 from fraisier.providers.bare_metal import BareMetalOptions, script
 from fraisier.providers.errors import ArtifactRejected, CommandFailed, PreflightFailed, SecretMissing
-from fraisier.providers.models import Release
+from fraisier.providers.models import FencingToken, Release, Step
 from fraisier.providers.testing import Rollout
 from tests.providers.by_hand import connected, uploading
 from tests.providers.ssh_bench import START, SshBench
@@ -108,6 +111,7 @@ async def test_what_is_unpacked_belongs_to_who_deploys_with_sane_modes(ssh_bench
         entry("open/file", b"x", mode=0o666, uid=1234),
         entry("shut", type=tarfile.DIRTYPE, mode=0),
         entry("program", b"x", mode=0o711),
+        entry("group's program", b"x", mode=0o654),
     )
     release = release_of(tmp_path, "1.0.0", strange)
     provider = await connected(ssh_bench)
@@ -115,8 +119,49 @@ async def test_what_is_unpacked_belongs_to_who_deploys_with_sane_modes(ssh_bench
     tree = ssh_bench.root / "releases" / script.release_name(release)
     found = {one.name: (stat.S_IMODE(one.stat().st_mode), one.stat().st_uid) for one in tree.rglob("*")}
     me = os.getuid()
-    assert found == {"open": (0o755, me), "file": (0o644, me), "shut": (0o700, me), "program": (0o711, me)}
+    assert found == {
+        "open": (0o755, me),
+        "file": (0o644, me),
+        "shut": (0o700, me),
+        "program": (0o711, me),
+        "group's program": (0o754, me),
+    }
     await provider.disconnect()
+
+
+UNRULY = {
+    "above": (entry("shut", type=tarfile.DIRTYPE, mode=0o755), entry("shut/a", b"x"), entry("../above", b"x")),
+    "link that leads out": (entry("shut", type=tarfile.DIRTYPE, mode=0o755), link("shut/a", "/etc"), link("b", "/etc")),
+}
+
+
+@pytest.mark.parametrize("what", UNRULY)
+@pytest.mark.parametrize("mode", [0, 0o555])
+def test_what_its_owner_may_not_touch_is_refused_and_blocks_no_later_release(tmp_path: Path, what: str, mode: int):
+    closed = entry("shut", type=tarfile.DIRTYPE, mode=mode)
+    bad = release_of(tmp_path, "6.6.6", together(*UNRULY[what], closed))
+    good = release_of(tmp_path, "1.0.0", together(entry("shut", type=tarfile.DIRTYPE, mode=0o755), closed))
+    with tempfile.TemporaryDirectory(prefix="fraisier-test-", ignore_cleanup_errors=True) as name:
+        host = Path(name)
+        if ANYBODY:
+            shutil.chown(host, "nobody")
+        refused, staged = (staged_by_anybody(host / "srv", number, one) for number, one in enumerate((bad, good), 1))
+        assert refused.stdout.splitlines() == [b"fraisier send", b"fraisier refused 65", b"fraisier ended 65"], refused
+        assert staged.stdout.splitlines()[-1] == b"fraisier ended 0", staged
+        assert not [*(host / "srv/.fraisier/incoming").iterdir()]
+
+
+ANYBODY = ["runuser", "-u", "nobody", "--"] if os.getuid() == 0 else []
+
+
+def staged_by_anybody(root: Path, ordinal: int, release: Release) -> subprocess.CompletedProcess[bytes]:
+    """Stage it on this machine as who is not root, whatever the worker thinks of it."""
+    options = BareMetalOptions(host="here", root=str(root), start_command=("true",), stop_command=("true",))
+    token = FencingToken(generation=1, ordinal=ordinal, attempt=1)
+    step = Step(rollout_id="r1", service="api", region="test", target="here", name="stage", token=token)
+    command = script.command_line(script.act("stage", options, step, release.ref))
+    content = release.artifact.read_bytes()
+    return subprocess.run([*ANYBODY, "sh", "-c", command], cwd="/", input=content, capture_output=True, check=False)
 
 
 # --- what releases share ---

@@ -23,8 +23,8 @@ Tail = Callable[[], Awaitable[str]]
 class LifecycleProvider(NatsEventProvider):
     """Base of the providers: emits a step's events under the step's own identity, so that a retry repeats none."""
 
-    async def tell(self, step: Step, event_type: str, release: ReleaseRef | None, **more: Any) -> None:
-        """Emit an event of a step; returns when it is acknowledged.
+    async def tell(self, step: Step, event_type: str, release: ReleaseRef | None, **more: Any) -> bool:
+        """Emit an event of a step; returns when it is acknowledged: whether it had been told before.
 
         Args:
             step: whose event it is.
@@ -32,7 +32,8 @@ class LifecycleProvider(NatsEventProvider):
             release: what it is about; None when nothing runs any more.
             more: what else stands in its data.
         """
-        await self.emit(event_type, **self._told(step, release, more))
+        stored = await self.emit(event_type, **self._told(step, release, more))
+        return stored is not None and stored.duplicate
 
     async def fence(self, step: Step) -> None:
         """Make the step's token the highest that the target has seen.
@@ -90,9 +91,9 @@ class LifecycleProvider(NatsEventProvider):
         self, step: Step, release: ReleaseRef, check: HealthCheck, *, probe: Probe, tail: Tail
     ) -> HealthResult:
         """Check a target's health and tell about it; a verdict that was stored before is returned as it is."""
-        result = await self._stored_verdict(step, release)
+        begun_before = await self.tell(step, "health.check_started", release)
+        result = await self._stored_verdict(step, release) if begun_before else None
         if result is None:
-            await self.tell(step, "health.check_started", release)
             result = await watch(probe, check, retried=partial(self._tell_retried, step, release))
             if not result.healthy:
                 result = result.model_copy(update={"detail": _with_tail(result.detail, await tail())})
@@ -119,8 +120,8 @@ class LifecycleProvider(NatsEventProvider):
         )
 
     async def _stored_verdict(self, step: Step, release: ReleaseRef) -> HealthResult | None:
-        if self.event_bus is None or step.token.attempt == 1:
-            return None  # nobody looked before
+        if self.event_bus is None:
+            return None
         for result in (
             HealthResult(healthy=True),
             HealthResult(healthy=False),

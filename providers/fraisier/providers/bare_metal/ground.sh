@@ -71,7 +71,7 @@ refuse() {
 # host goes down was cut off by that, and says nothing of the step.
 farewell() {
   status=$?
-  [ -z "$box" ] || rm -rf "$box"
+  [ -z "$box" ] || discard "$box"
   if [ "$status" != 0 ] && goes_down; then exit "$status"; fi
   say "ended $status"
 }
@@ -84,6 +84,11 @@ trap farewell EXIT
 # and writes small files itself, and one sync flushes whatever belongs together.
 
 flush() { sync "$@" 2>/dev/null || sync; }
+
+# discard FOLDER: also one with folders in it that not even their owner may enter.
+discard() {
+  rm -rf "$1" 2>/dev/null || { chmod -R u+rwX "$1" 2>/dev/null || :; rm -rf "$1" || :; }
+}
 
 # write_line FILE TEXT: not flushed yet. What a power cut leaves of it has no end, and read_line takes it for nothing.
 write_line() { printf '%s\n' "$2" >"$1"; }
@@ -210,7 +215,11 @@ record() {
 note() {
   if [ -z "$now" ]; then
     now=$(date +%s)
-    [ ! -s "$state/effects" ] || [ -z "$(tail -c 1 "$state/effects")" ] || echo >>"$state/effects"
+    if [ -s "$state/effects" ]; then
+      # Some shells drop the zeros that a power cut may leave, and some say so.
+      { last=$(tail -c 1 "$state/effects" && echo .); } 2>/dev/null
+      [ "$last" = "$newline." ] || echo >>"$state/effects"
+    fi
   fi
   printf '%s %s.%s.%s %s %s %s\n' "$now" "$generation" "$ordinal" "$attempt" "$step" "$1" "$2" >>"$state/effects"
 }

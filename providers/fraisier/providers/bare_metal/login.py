@@ -198,14 +198,14 @@ def _known_hosts(hop: SshHop, target: str) -> asyncssh.SSHKnownHosts:
     path = _file(hop.known_hosts, HostKeyRejected, unknown, target)
     try:
         now = path.stat()
-        return _read_known_hosts(path, now.st_ino, now.st_ctime_ns)
-    except (OSError, ValueError) as error:
+        return _read_known_hosts(path, now.st_ino, now.st_size, now.st_ctime_ns)
+    except (PermissionError, ValueError) as error:
         raise HostKeyRejected(f"{target}: {path} cannot be read, so {unknown}: {error}", target=target) from error
 
 
 # A file that names a thousand hosts would be read a thousand times, by each of them. No tool sets that time back.
 @lru_cache(maxsize=8)
-def _read_known_hosts(path: Path, _inode: int, _changed_ns: int) -> asyncssh.SSHKnownHosts:
+def _read_known_hosts(path: Path, _inode: int, _size: int, _changed_ns: int) -> asyncssh.SSHKnownHosts:
     return asyncssh.read_known_hosts(str(path))
 
 

@@ -70,7 +70,7 @@ class BareMetalProvider(LifecycleProvider):
         from fraisier.providers.bare_metal.connection import HostConnection  # noqa: PLC0415
 
         self._connection = HostConnection(self._options, target=self.target)
-        self._few_kept: str | None = None
+        self._none_too_many_in: str | None = None
 
     @property
     def target(self) -> str:
@@ -122,10 +122,10 @@ class BareMetalProvider(LifecycleProvider):
         environment = script.environment_file(values)
         arguments = script.act("stage", self._options, step, release.ref, environment=environment)
         done = await self._run("stage", arguments, stdin=Stdin(environment, artifact, CUE))
-        result, kept = _result(done), script.kept(done.output)
-        few = not result.changed or (kept is not None and kept <= self._options.keep_releases)
-        self._few_kept = step.rollout_id if few else None
-        return result
+        kept = script.kept(done.output)
+        few = kept is not None and kept <= self._options.keep_releases
+        self._none_too_many_in = step.rollout_id if few else None
+        return _result(done)
 
     async def activate(self, step: Step, release: Release) -> StepResult:
         """Point `current` to the staged release and restart the service."""
@@ -179,7 +179,7 @@ class BareMetalProvider(LifecycleProvider):
 
     async def prune(self, step: Step, service: str) -> StepResult:  # noqa: ARG002 (the step names the service)
         """Remove all but the newest `keep_releases`; a host that told of no more when it was staged is not asked."""
-        if step.rollout_id == self._few_kept:
+        if step.rollout_id == self._none_too_many_in:
             return StepResult(changed=False, detail="none is too many")
         return await self._act("prune", step, None)
 

@@ -28,7 +28,8 @@ do_stage() {
   fi
   find_running
   [ "$running" != "$release" ] || refuse 78 "$root/current points to $release, which no rollout brought: move it away"
-  if [ -e "$root/releases/$release" ]; then rm -rf "$root/releases/$release"; fi
+  # The marker first: what is half gone is not there.
+  if [ -e "$root/releases/$release" ]; then rm -rf "$state/releases/$release" "$root/releases/$release"; fi
   mv "$box/tree" "$root/releases/$release"
   mark_as_staged
   note stage "$release"
@@ -56,7 +57,7 @@ stay() {
   if [ "$running" != "$release" ]; then
     configure "$root/releases/$release"
     mark_as_staged
-    flush "$state/releases/$release"
+    flush "$state/files/$release" "$state/releases/$release"
   fi
   record 0 already there
   say_kept
@@ -71,7 +72,7 @@ say_kept() {
 # Remove what dead attempts left behind.
 sweep() {
   for left in "$state/incoming"/*; do
-    if [ -d "$left" ] && ! kill -0 "${left##*/}" 2>/dev/null; then rm -rf "$left"; fi
+    if [ -d "$left" ] && ! kill -0 "${left##*/}" 2>/dev/null; then discard "$left"; fi
   done
 }
 
@@ -95,7 +96,7 @@ read_environment() {
 # A folder of this process alone; what a dead one of its number has left there goes.
 open_box() {
   box=$state/incoming/$$
-  if [ -e "$box" ]; then rm -rf "$box"; fi
+  if [ -e "$box" ]; then discard "$box"; fi
   mkdir "$box" "$box/tree"
 }
 
@@ -111,11 +112,13 @@ receive_artifact() {
 }
 
 # The worker has looked into the artifact by now. A host believes nobody.
-# No tar leaves its folder; an artifact that wants it to is refused all the same. Some tars list elsewhere what they unpack.
+# No tar leaves its folder. An artifact that wants it to is refused all the same, unless this tar hides even the names.
 unpack() {
   status=0
-  entries=$(tar -x -v -z -o -f "$box/artifact" -C "$box/tree") || status=$?
-  [ "$status" = 0 ] && [ -n "$entries" ] || entries=$(tar -t -z -f "$box/artifact")
+  entries=$(tar -x -v -z -o -f "$box/artifact" -C "$box/tree" 2>"$box/said") || status=$?
+  if [ "$status" != 0 ]; then cat "$box/said" >&2; fi
+  # bsdtar lists on stderr what it unpacks.
+  if [ "$status" != 0 ] || [ -z "$entries" ]; then entries=$(tar -t -z -f "$box/artifact"); fi
   entries=$newline$entries$newline
   case $entries in
     *"$newline/"* | *"$newline../"* | */../* | *"/..$newline"* | *"$newline..$newline"*) refuse_outside ;;
@@ -124,9 +127,9 @@ unpack() {
   : >"$box/artifact"
   # Most artifacts hold nothing but files and folders with ordinary rights, and one look tells.
   if [ -n "$(cd "$box/tree" && neither_file_nor_folder -o -type l -o ! -perm -600 -o -perm -20 -o -perm -2 \
-    -o -type d ! -perm -100 2>&1)" ]; then
-    refuse_unsafe
+    -o ! -perm -100 \( -type d -o -perm -10 -o -perm -1 \) 2>&1)" ]; then
     chmod -R u+rwX,go-w "$box/tree"
+    refuse_unsafe
   fi
 }
 
