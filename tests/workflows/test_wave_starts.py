@@ -73,10 +73,24 @@ async def test_a_pass_that_a_lost_attempt_has_told_stands(harness: Harness) -> N
     report = await again.run(EventActivities(log).ask_gate, asked)
     assert (report.verdict, report.detail, report.evidence) == (Verdict.PASS, "a 1 of 1", (7,))
     assert report.begun is not None
-    first = await ActivityEnvironment().run(
-        EventActivities(log).ask_gate, asked
-    )  # nothing was told before a first attempt
-    assert (first.verdict, first.begun) == (Verdict.INCONCLUSIVE, None)
+
+
+async def test_a_pass_that_an_attempt_beside_this_one_tells_first_stands(harness: Harness) -> None:
+    service = f"api-{uuid.uuid4().hex[:8]}"
+    passed = an_event(service, PASSED, "gate.1", gate="healthy", wave=1)
+    started = an_event(service, STARTED, "2.wave", wave=2, regions=["b"], generation=2)
+    onward = Onward(passed=passed, wave=WaveInput(positions=("health.check_passed",), started=started))
+    asked = make_gate_input().model_copy(update={"service": service, "rollout_id": "r1", "onward": onward})
+    told = passed.model_copy(update={"data": passed.data | {"detail": "a 1 of 1", "evidence": [7]}})
+
+    about = {"deployment_id": "r1", "region": "a", "service": service, "target": "a1"}
+    data = {"release_digest": asked.digest, "generation": 1, "scope": "target"}
+    await harness.bus.publish_event(new_event("health.check_passed", **about, data=data))
+    log = JetStreamLog(harness.bus, harness.nats)
+    await log.publish(told)
+    report = await ActivityEnvironment().run(EventActivities(log).ask_gate, asked)
+    assert (report.verdict, report.evidence) == (Verdict.PASS, (7,))
+    assert report.begun is not None
 
 
 async def disturbed(

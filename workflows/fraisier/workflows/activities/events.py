@@ -4,6 +4,7 @@ import asyncio
 import time
 from typing import Any
 
+from pydantic import ValidationError
 from temporalio import activity
 
 from fraisier.workflows.activities.heartbeat import heartbeating
@@ -74,15 +75,17 @@ class EventActivities:
             with mapped_failures():
                 if asked.onward is None:
                     return await self._decide(asked)
-                report = await self._passed_before(asked.onward) or await self._decide(asked)
+                told = await self._told_pass(asked.onward) if activity.info().attempt > 1 else None
+                report = told or await self._decide(asked)
                 return report if report.verdict is not Verdict.PASS else await self._go_on(asked.onward, report)
 
-    async def _passed_before(self, onward: Onward) -> GateReport | None:
-        """The pass that an earlier attempt has told."""
-        told = await self._log.stored(onward.passed) if activity.info().attempt > 1 else None
-        if told is None:
+    async def _told_pass(self, onward: Onward) -> GateReport | None:
+        """The pass that another attempt has told; None too where what is stored in its place is no attempt's."""
+        told = await self._log.stored(onward.passed) or {}
+        try:
+            return GateReport(verdict=Verdict.PASS, detail=told["detail"], evidence=told["evidence"])
+        except (KeyError, ValidationError):
             return None
-        return GateReport(verdict=Verdict.PASS, detail=told["detail"], evidence=tuple(told["evidence"]))
 
     async def _go_on(self, onward: Onward, report: GateReport) -> GateReport:
         passed = onward.passed.model_copy(update={"data": onward.passed.data | report.told()})
@@ -91,6 +94,9 @@ class EventActivities:
         except Exception as error:
             if not is_refused(error):
                 raise
+            told = await self._told_pass(onward)
+            if told is not None and told.told() != report.told():
+                return await self._go_on(onward, told)  # one that nobody hears of any more was here first
             activity.logger.warning("the rollout is left to begin the next wave by itself: %s", error)
             return report
         return report.model_copy(update={"begun": begun})
