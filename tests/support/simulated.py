@@ -44,6 +44,7 @@ class World:
 
     Attributes:
         effects: ``(target, what, version)`` in the order in which they took place.
+        attempts: the number of the last attempt, by ``(target, what)``.
         blocked: steps by ``(target, step name)`` that wait until their event is set.
         unhealthy: ``(target, version)`` pairs whose health check fails.
         unreachable: targets that cannot be connected.
@@ -55,6 +56,7 @@ class World:
     hosts: dict[str, Host] = field(default_factory=lambda: defaultdict(Host))
     effects: list[tuple[str, str, str]] = field(default_factory=list)
     entered: dict[tuple[str, str], asyncio.Event] = field(default_factory=lambda: defaultdict(asyncio.Event))
+    attempts: dict[tuple[str, str], int] = field(default_factory=dict)
     blocked: dict[tuple[str, str], asyncio.Event] = field(default_factory=dict)
     unhealthy: set[tuple[str, str]] = field(default_factory=set)
     unreachable: set[str] = field(default_factory=set)
@@ -172,6 +174,7 @@ class SimulatedProvider(NatsEventProvider):
         if host.token is not None and step.token.order < host.token.order:
             raise StaleToken(f"{self._name} has seen a newer attempt", target=self._name, step=step.name)
         host.token = step.token
+        self._world.attempts[self._name, what] = step.token.attempt
         if step.id not in host.done:
             changed = what in ("activate", "rollback") and host.release != release
             if changed:

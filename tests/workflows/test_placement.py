@@ -15,6 +15,7 @@ from fraisier.workflows import policy, roster
 from fraisier.workflows.contracts import RolloutPhase
 from fraisier.workflows.plans import Placement, Plan
 from fraisier.workflows.rollout import RolloutWorkflow
+from fraisier.workflows.steps import OFFER
 from tests.support.simulated import World
 from tests.workflows.harness import Harness, make_plan, run_worker
 
@@ -100,6 +101,9 @@ async def test_a_step_is_offered_until_a_worker_takes_it(harness: Harness):
         result = await harness.finish(handle)
     assert result.phase is RolloutPhase.SUCCEEDED
     assert world.versions() == {"b1": "2.0.0"}
+    # Temporal counts anew, and the target has perhaps seen attempts of an offer before.
+    assert world.attempts["b1", "stage"] > OFFER
+    assert world.attempts["b1", "activate"] == 1
 
 
 @pytest.mark.usefixtures("_quick")

@@ -103,7 +103,7 @@ def was_cancelled(error: FailureError) -> bool:
 
 
 def was_not_taken(error: FailureError) -> bool:
-    """Whether no worker took an activity from its task queue in time, so that it had no effect."""
+    """Whether no worker took an activity from its task queue in time; an attempt before may have been taken."""
     return isinstance(error.cause, TimedOut) and error.cause.type is TimeoutType.SCHEDULE_TO_START
 
 

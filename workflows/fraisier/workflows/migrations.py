@@ -155,10 +155,10 @@ class Migrations:
             raise
 
     async def _migrate(self, order: MigrationInput, migration: Migration, phase: Phase) -> MigrationResult:
-        async def once(options: Options) -> MigrationResult:
+        async def once(options: Options, offers: int) -> MigrationResult:
             return await workflow.execute_activity_method(
                 MigrationActivities.migrate,
-                order,
+                order.offered(offers),
                 summary=f"{phase} {migration.database}",
                 **migrating(options, migration.timeout),
             )
@@ -171,9 +171,10 @@ class Migrations:
         step = self._step("stage", migration, host, token)
         order = StepInput(step=step, target=host, release=self._plan.release)
 
-        async def once(options: Options) -> None:
+        async def once(options: Options, offers: int) -> None:
+            asked = order.offered(offers)
             await workflow.execute_activity_method(
-                TargetActivities.stage, order, summary=f"stage {host.name} for {migration.database}", **options
+                TargetActivities.stage, asked, summary=f"stage {host.name} for {migration.database}", **options
             )
 
         await self._placed(migration, once)
@@ -181,7 +182,7 @@ class Migrations:
     async def _problems(self, migration: Migration) -> tuple[str, ...]:
         asked = MigrationLook(migration=migration)
 
-        async def once(options: Options) -> tuple[str, ...]:
+        async def once(options: Options, _offers: int) -> tuple[str, ...]:
             return await workflow.execute_activity_method(
                 MigrationActivities.preflight_migration, asked, summary=f"preflight {migration.database}", **options
             )
@@ -193,10 +194,10 @@ class Migrations:
                 raise
             return (f"migrations of {migration.database}: {describe(error)}",)
 
-    async def _placed(self, migration: Migration, run: Callable[[Options], Awaitable[R]]) -> R:
+    async def _placed(self, migration: Migration, run: Callable[[Options, int], Awaitable[R]]) -> R:
         region = self._region(migration)
         if region is None:
-            return await run(STEP)
+            return await run(STEP, 0)
         return await run_placed(region, run, given_up=lambda: self._controls.ending is not None)
 
     def _region(self, migration: Migration) -> RegionPlan | None:

@@ -18,7 +18,7 @@ R = TypeVar("R")
 
 
 async def run_placed(
-    region: RegionPlan, run: Callable[[Options], Awaitable[R]], *, given_up: Callable[[], bool] = lambda: False
+    region: RegionPlan, run: Callable[[Options, int], Awaitable[R]], *, given_up: Callable[[], bool] = lambda: False
 ) -> R:
     """Run a step where its region's steps run.
 
@@ -26,7 +26,7 @@ async def run_placed(
 
     Args:
         region: whose step it is.
-        run: starts the step with the given options, and waits for it.
+        run: starts the step with the given options, after so many offers, and waits for it.
         given_up: whether a step that was not taken shall not be offered again.
 
     Raises:
@@ -34,14 +34,16 @@ async def run_placed(
     """
     queue = _queue(region)
     if queue is None:
-        return await run(STEP)
+        return await run(STEP, 0)
+    offers = 0
     while True:
         try:
-            return await run(placed(queue))
+            return await run(placed(queue), offers)
         except ActivityError as error:
             if not was_not_taken(error) or given_up():
                 raise
         await _expect_worker(queue)
+        offers += 1
 
 
 async def preflight(region: RegionPlan, release: ReleasePlan) -> PreflightReport:
@@ -69,7 +71,7 @@ async def _asked(
     if queue is not None:
         await _expect_worker(queue)
 
-    async def once(options: Options) -> R:
+    async def once(options: Options, _offers: int) -> R:
         return await workflow.execute_activity_method(activity, order, summary=summary, **options)
 
     return await run_placed(region, once)

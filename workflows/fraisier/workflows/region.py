@@ -210,9 +210,10 @@ class RegionWorkflow:
     async def _prune(self) -> None:
         steps = tuple(self._board.order("prune", t) for t in self._board.standing(TargetOutcome.SUCCEEDED))
 
-        async def once(options: Options) -> None:
+        async def once(options: Options, offers: int) -> None:
+            order = PruneInput(steps=steps).offered(offers)
             await workflow.execute_activity_method(
-                TargetActivities.prune, PruneInput(steps=steps), summary="remove old releases", **options
+                TargetActivities.prune, order, summary="remove old releases", **options
             )
 
         try:

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import Field
+from typing_extensions import Self
 
 from fraisier.providers.hooks import Hook
 from fraisier.providers.migrations.models import Migration, Phase
@@ -12,11 +13,24 @@ from fraisier.providers.traffic.models import Traffic
 from fraisier.workflows.plans import RegionPlan, ReleasePlan, TargetPlan
 from fraisier.workflows.verbs import Verb, VerbRequest
 
+OFFER = 1_000_000
+"""By how much an offer's attempts are above those of the one before it: by more than anybody makes."""
 
-class StepInput(Model):
-    """One step on one target. The activity puts its own attempt into the fencing token."""
+
+class FencedInput(Model):
+    """What is done in a step. The activity adds its own attempt to the fencing token's."""
 
     step: Step
+
+    def offered(self, times: int) -> Self:
+        """This after so many offers that nobody took, or not to their end: newer than all their attempts."""
+        token = self.step.token.model_copy(update={"attempt": times * OFFER})
+        return self.model_copy(update={"step": self.step.model_copy(update={"token": token})})
+
+
+class StepInput(FencedInput):
+    """One step on one target."""
+
     target: TargetPlan
     release: ReleasePlan
     health: HealthCheck | None = None
@@ -24,15 +38,24 @@ class StepInput(Model):
     to: ReleaseRef | None = None
 
 
-class StepsInput(Model):
-    """The same step on several targets, taken together.
+class PruneInput(Model):
+    """The same step on several targets: those whose old releases may go."""
+
+    steps: tuple[StepInput, ...]
+
+    def offered(self, times: int) -> Self:
+        """See `FencedInput.offered`."""
+        return self.model_copy(update={"steps": tuple(one.offered(times) for one in self.steps)})
+
+
+class StepsInput(PruneInput):
+    """Steps that are taken together.
 
     Attributes:
-        kind: the activity that takes it on one: ``stage``, ``activate``, ``check_health``, …
+        kind: the activity that takes one of them: ``stage``, ``activate``, ``check_health``, …
     """
 
     kind: str
-    steps: tuple[StepInput, ...]
 
 
 class StepOutcome(Model):
@@ -57,14 +80,13 @@ class StepsReport(Model):
     outcomes: tuple[StepOutcome, ...]
 
 
-class HookInput(Model):
+class HookInput(FencedInput):
     """One hook.
 
     Attributes:
         target: where it runs, when it runs on a host, and whose name it is given.
     """
 
-    step: Step
     target: TargetPlan
     version: str
     hook: Hook
@@ -82,14 +104,13 @@ class MigrationLook(Model):
     migration: Migration
 
 
-class MigrationInput(Model):
-    """One command of a migration. The activity puts its own attempt into the fencing token.
+class MigrationInput(FencedInput):
+    """One command of a migration.
 
     Attributes:
         target: the host that runs it; None for the worker.
     """
 
-    step: Step
     migration: Migration
     phase: Phase
     release: ReleaseRef
@@ -134,12 +155,6 @@ class RegionLook(Model):
     region: str
     states: dict[str, TargetState]
     silent: dict[str, str]
-
-
-class PruneInput(Model):
-    """All the targets of a region whose old releases may go."""
-
-    steps: tuple[StepInput, ...]
 
 
 class EventInput(Model):

@@ -138,8 +138,9 @@ class TargetBoard:
         return ""
 
     async def _run(self, activity: Any, order: StepInput | StepsInput | HookInput, summary: str) -> Any:
-        async def once(options: Options) -> Any:
-            handle = workflow.start_activity_method(activity, order, summary=summary, **options)
+        async def once(options: Options, offers: int) -> Any:
+            asked = order.offered(offers)
+            handle = workflow.start_activity_method(activity, asked, summary=summary, **options)
             self._running[handle] = None
             try:
                 return await handle

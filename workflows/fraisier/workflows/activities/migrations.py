@@ -39,7 +39,8 @@ class MigrationActivities:
     @activity.defn
     async def migrate(self, asked: MigrationInput) -> MigrationResult:
         """Run a command once for its database and release; the end of its output is in every heartbeat."""
-        token = asked.step.token.model_copy(update={"attempt": activity.info().attempt})
+        attempt = asked.step.token.attempt + activity.info().attempt
+        token = asked.step.token.model_copy(update={"attempt": attempt})
         step = asked.step.model_copy(update={"token": token})
         order = order_of(asked.migration, asked.phase, step, asked.release)
         said = ""

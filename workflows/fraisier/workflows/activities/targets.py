@@ -194,7 +194,7 @@ class TargetActivities:
         return states, errors
 
     async def _step(self, asked: StepInput | HookInput, act: Callable[[Provider, Step], Awaitable[R]]) -> R:
-        token = asked.step.token.model_copy(update={"attempt": activity.info().attempt})
+        token = asked.step.token.model_copy(update={"attempt": asked.step.token.attempt + activity.info().attempt})
         step = asked.step.model_copy(update={"token": token})
         with mapped_failures():
             return await self._at(asked.step.region, asked.target, lambda provider: act(provider, step))
