@@ -37,10 +37,10 @@ COMPILE = uv pip compile --quiet --upgrade --universal --python-version 3.10 --g
 bench: setup ## measure beside the floor, in one run; figures are ratios
 	@for one in benchmarks/*.py; do echo "== $$one"; $(BIN)/python $$one || exit 1; done
 
-faults: setup ## break what can break while rollouts run: ROW=nats-stop SEED=7 ROUNDS=3; without any, two rounds of each row
+faults: setup ## break what can break while rollouts run: ROW=nats-stop SEED=7 ROUNDS=3 AT_ONCE=13; without any, two rounds of each row
 	@$(BIN)/python -m tests.faults $(ROW) --seed $(or $(SEED),1) --rounds $(or $(ROUNDS),$(if $(ROW),1,2)) --at-once $(or $(AT_ONCE),13)
 
-soak: setup ## rollouts back to back with faults by chance, MINUTES=60: sizes of everything as a table and plots in dist/soak
+soak: setup ## rollouts back to back with faults by chance, MINUTES=60 SEED=1 AT_ONCE=13: sizes of everything as a table and plots in dist/soak
 	@$(BIN)/python -m tests.faults --soak $(or $(MINUTES),60) --seed $(or $(SEED),1) --at-once $(or $(AT_ONCE),13)
 
 sbom: .venv-audit/.complete ## write dist/fraisier.cdx.json: all that a worker is made of, for whoever looks for what is vulnerable

@@ -169,8 +169,10 @@ class Ground:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.nats.disconnect()
-        await self._end()
+        try:
+            await self.nats.disconnect()
+        finally:
+            await self._end()
 
     async def servers_up(self) -> None:
         """Start NATS and Temporal, or whichever of them is dead, on the same ports and data."""

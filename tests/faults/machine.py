@@ -5,11 +5,12 @@ import contextlib
 import errno
 from pathlib import Path
 
-from tests.faults.ground import SMALL, Ground
+from tests.faults.ground import SMALL, Child, Ground
 from tests.faults.rows import ROWS, Scene, row
 
 HOUR = ("+1h", "-1h")
 FAKETIME = "*/faketime/libfaketimeMT.so.1"
+SHARED = Path("/dev/shm")
 BLOCK = b"\0" * (1 << 20)
 
 
@@ -41,9 +42,9 @@ async def disk_read_only(scene: Scene) -> None:
     await _remount(scene.ground, "rw")
 
 
-@row("clock-jumps", needs=FAKETIME)
+@row("clock-jumps", needs=FAKETIME, may_end=("failed",))
 async def clock_jumps(scene: Scene) -> None:
-    """The worker is lost; the next one's clock is an hour off, and then jumps to an hour off the other way."""
+    """The worker is lost; the next one's clock is an hour off, then as far the other way: a preflight refuses it."""
     ground = scene.ground
     library = next(Path("/usr/lib").glob(FAKETIME))
     clock = ground.folder / "clock"
@@ -58,14 +59,25 @@ async def clock_jumps(scene: Scene) -> None:
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
     odd = ground.another_worker(faked)
-    await odd.start()
-    scene.say(f"the clock is off by {HOUR[ahead]}")
-    await asyncio.sleep(6)
-    clock.write_text(HOUR[1 - ahead])
-    scene.say(f"the clock jumps to {HOUR[1 - ahead]}")
-    await asyncio.sleep(6)
-    await odd.kill()
+    try:
+        await odd.start()
+        scene.say(f"the clock is off by {HOUR[ahead]}")
+        await asyncio.sleep(6)
+        clock.write_text(HOUR[1 - ahead])
+        scene.say(f"the clock jumps to {HOUR[1 - ahead]}")
+        await asyncio.sleep(6)
+    finally:
+        await _end(odd)
     await ground.worker.start()
+
+
+async def _end(odd: Child) -> None:
+    """Kill it, and remove what its clock leaves in shared memory."""
+    assert odd.process is not None
+    pid = odd.process.pid
+    await odd.kill()
+    for left in (f"faketime_shm_{pid}", f"sem.faketime_sem_{pid}"):
+        (SHARED / left).unlink(missing_ok=True)
 
 
 @row("three", may_end=("failed", "cancelled", "rolled_back"))

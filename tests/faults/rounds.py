@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from tests.faults.collect import collect, vitals
-from tests.faults.ground import NAMES, Ground
+from tests.faults.ground import NAMES, REGIONS, Ground
 from tests.faults.invariants.check import violations
 from tests.faults.probe import Probe
 from tests.faults.records import Round
@@ -66,11 +66,20 @@ class Rounds:
         """What each host runs, as it says itself."""
         return {name: (self._ground.root(name, service) / "current/version").read_text().strip() for name in NAMES}
 
+    def _ill_somewhere(self) -> bool:
+        """Whether the last round left an ill release where it is ill: nobody can go back to that and be well."""
+        return any(
+            (self._ground.root(name, service) / "current/ill").read_text().strip() == region
+            for region, names in REGIONS.items()
+            for name in names
+            for service in self._services
+        )
+
     async def play(self, row: Row, seed: int) -> Report:
         """Play a round whose every choice follows from its row and its seed."""
         began = time.monotonic()
         chance = Random(f"{row.name} {seed}")
-        if row.kinds == AGAIN:
+        if row.kinds == AGAIN or self._ill_somewhere():
             await self.install()
         ground, stories = self._ground, self._choose(chance, row.kinds)
         scene = Scene(ground, stories, chance)

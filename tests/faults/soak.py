@@ -142,6 +142,7 @@ def _print_growth(samples: list[Sample], into: Path) -> None:
         if any(column in one for one in samples):
             warm, last = growth(samples, column)
             print(f"{column:<32}{warm:>10g}{last:>12g}")
+    print("warm: what is usual in the second quarter of the time; in the end: in the last quarter")
 
 
 def growth(samples: list[Sample], column: str) -> tuple[float, float]:

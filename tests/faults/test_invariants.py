@@ -208,6 +208,14 @@ def test_a_start_that_a_crash_cut_off_in_an_earlier_round_is_none_of_this_one():
     assert violations(seen, ask=["I3"]) == []
 
 
+def test_a_wrong_end_is_told_without_what_says_nothing():
+    seen = copy.deepcopy(GOOD)
+    seen.rollouts[0].result = {"phase": "failed", "reason": "full", "undo": None, "one_way": "", "regions": {"west": 0}}
+    assert "it ended {'phase': 'failed', 'reason': 'full', 'regions': {'west': 0}}, and not" in " ".join(
+        violations(seen, ask=["I10"])
+    )
+
+
 def test_a_good_round_passes_every_check():
     assert violations(GOOD) == []
     assert {one.story for one in GOOD.rollouts} >= {"good", "back"}

@@ -31,7 +31,9 @@ def test_the_table_and_the_plots_hold_what_was_seen(tmp_path: Path):
     assert [row["nats files"] for row in rows] == ["20", "20", "", *["20"] * 5]
     plots = {path.stem: path.read_text() for path in tmp_path.glob("*.svg")}
     assert plots.keys() == {"memory", "files", "connections", "threads-and-tasks", "streams"}
-    assert "worker memory_mb" in plots["memory"]
+    assert ">worker<" in plots["memory"]
+    assert "nats-kill 0" in plots["memory"]
+    assert not any("memory_mb" in plot for plot in plots.values())
 
 
 def test_growth_is_told_from_when_all_was_warm():

@@ -81,12 +81,18 @@ def every_rollout_ends_as_its_story_says(seen: Round) -> Iterator[str]:
         if rollout.result is None:
             yield f"{rollout.service}: it did not end"
         elif rollout.result["phase"] not in rollout.must_end:
-            yield f"{rollout.service} ({rollout.story}): it ended {rollout.result}, and not {rollout.must_end}"
+            yield f"{rollout.service} ({rollout.story}): it ended {_said(rollout.result)}, and not {rollout.must_end}"
         for name, history in rollout.histories.items():
             failures = [event.get("workflowTaskFailedEventAttributes") for event in history["events"]]
             defects = [one for one in failures if one is not None and one.get("cause") != NEWS_CAME_MEANWHILE]
             if defects:
                 yield f"{name}: {len(defects)} workflow tasks failed: {defects}"
+
+
+def _said(result: dict[str, Any]) -> dict[str, Any]:
+    """A result without what says nothing."""
+    told = {name: _said(value) if isinstance(value, dict) else value for name, value in result.items()}
+    return {name: value for name, value in told.items() if value not in ("", None, [], {})}
 
 
 def a_region_that_went_back_is_back(seen: Round) -> Iterator[str]:
