@@ -17,6 +17,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import docker
+from docker.errors import DockerException
+from measuring.command import command_line, interruptible, tell
 from measuring.figures import Figures
 
 from fraisier.providers.docker import DockerProvider
@@ -133,9 +135,14 @@ def clean() -> None:
 
 
 def main() -> None:
+    command_line(__doc__).parse_args()
+    try:
+        engine = docker.from_env(max_pool_size=SERVICES)
+    except DockerException as error:
+        tell(f"left out: no Docker engine answers ({error})")
+        return
     make_image()
     figures = Figures("seconds")
-    engine = docker.from_env(max_pool_size=SERVICES)
     sides = {"docker": in_threads(by_command), "sdk": in_threads(by_sdk(engine)), "fraisier": ours}
     try:
         for release in range(1, ROUNDS + 2):
@@ -152,4 +159,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    interruptible(main)

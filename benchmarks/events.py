@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timezone
 
+from measuring.command import command_line, interruptible
 from measuring.figures import Figures
 from measuring.server import memory_mb, running_server
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
@@ -196,7 +197,7 @@ async def measure_reading(figures: Figures) -> None:
                 figures.add("read 200 of a rollout", "among a million", await time_read(many))
 
 
-async def main() -> None:
+async def measure() -> None:
     figures = Figures("events/s")
     with running_server() as server:
         async with NatsClient(server.urls) as client:
@@ -211,4 +212,10 @@ async def main() -> None:
     figures.keep("events")
 
 
-asyncio.run(main())
+def main() -> None:
+    command_line(__doc__).parse_args()
+    asyncio.run(measure())
+
+
+if __name__ == "__main__":
+    interruptible(main)

@@ -9,15 +9,17 @@ same once more, which changes nothing. Fraisier also ships one more release over
 import argparse
 import random
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from measuring.command import command_line, interruptible
 from measuring.figures import Figures
-from measuring.fleet import Fleet, running_fleet, sshd_version
+from measuring.fleet import MOST, Fleet, running_fleet, sshd_version
 from measuring.job import Release, build_release, check_hosts, restarts, write_order
 from measuring.ours import SIDE, Ours, running_ours
 from measuring.peers import REQUIREMENTS, Peer, floor, install_peers
-from measuring.running import Measured, end_cleanly, environment, run, wait_until_quiet
+from measuring.running import Measured, environment, run, wait_until_quiet
 
 FLOOR = "asyncssh"
 SLOW, SLOW_UP_TO = "ansible", 10
@@ -96,20 +98,18 @@ class Round:
 
 
 def main() -> None:
-    end_cleanly()
     asked = _asked()
-    names = () if asked.peers == "none" else tuple(asked.peers.split(","))
     table = Table()
     with tempfile.TemporaryDirectory(prefix="fraisier-bench-") as name, running_fleet(max(asked.hosts)) as fleet:
         folder = Path(name)
-        peers = [floor(), *install_peers(folder, names)]
+        peers = [floor(), *install_peers(folder, asked.peers)]
         with running_ours(folder, fleet) as ours:
             for number in range(1, asked.rounds + 1):
                 for count in asked.hosts:
                     _round(Round(number, folder, fleet, table), ours, peers, count)
     for unit in (table.seconds, table.cpu, table.memory):
         unit.show(FLOOR)
-    table.seconds.note(f"hosts: {sshd_version()}; peers: {', '.join(REQUIREMENTS[name] for name in names)}")
+    table.seconds.note(f"hosts: {sshd_version()}; peers: {', '.join(REQUIREMENTS[name] for name in asked.peers)}")
     table.seconds.keep("fan_out", cpu=table.cpu, memory=table.memory)
 
 
@@ -123,12 +123,30 @@ def _round(one: Round, ours: Ours, peers: list[Peer], count: int) -> None:
 
 
 def _asked() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("hosts", nargs="*", type=int, default=[1, 10, 50, 100])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--peers", default=",".join(REQUIREMENTS))
+    parser = command_line(__doc__)
+    parser.add_argument("hosts", nargs="*", type=_within(1, MOST), default=[1, 10, 50, 100])
+    parser.add_argument("--rounds", type=_within(1), default=3)
+    parser.add_argument("--peers", type=_peers, default=tuple(REQUIREMENTS))
     return parser.parse_args()
 
 
+def _within(least: int, most: int | None = None) -> Callable[[str], int]:
+    def number(word: str) -> int:
+        if not word.isdecimal() or not least <= int(word) <= (most or int(word)):
+            wanted = f"from {least} to {most}" if most else f"of {least} or more"
+            raise argparse.ArgumentTypeError(f"{word} is not a number {wanted}")
+        return int(word)
+
+    return number
+
+
+def _peers(words: str) -> tuple[str, ...]:
+    names = () if words == "none" else tuple(words.split(","))
+    for name in names:
+        if name not in REQUIREMENTS:
+            raise argparse.ArgumentTypeError(f"there is no peer {name!r}: known are {', '.join(REQUIREMENTS)}, or none")
+    return names
+
+
 if __name__ == "__main__":
-    main()
+    interruptible(main)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from measuring.command import command_line, interruptible, tell
 from measuring.figures import Figures
-from measuring.running import end_cleanly
 from measuring.simulated import SimulatedProvider, World, told
 from temporalio import activity, workflow
 from temporalio.client import Client
@@ -228,13 +228,13 @@ async def measure(stack: LocalStack, figures: Figures) -> None:
 
 
 def main() -> None:
-    end_cleanly()
+    command_line(__doc__).parse_args()
     sys.dont_write_bytecode = False  # each workflow imports its modules, compiled as they are wherever it is installed
     figures = Figures("ms")
     with tempfile.TemporaryDirectory(prefix="fraisier-bench-") as home:
         stack = LocalStack(Path(home))
-        asyncio.run(stack.up(worker=False, ports=ANY_PORTS))
         try:
+            asyncio.run(stack.up(tell, worker=False, ports=ANY_PORTS))
             asyncio.run(measure(stack, figures))
         finally:
             asyncio.run(stack.down())
@@ -253,4 +253,4 @@ def _ratio(sides: dict[str, list[float]], percentile: int) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    interruptible(main)

@@ -6,9 +6,9 @@ Temporal's polling of its own queues is not slowed down (``history.*ProcessorMax
 ``--most 10000`` adds 1,000 regions of 10 targets and 10 regions of 1,000, which takes many minutes.
 """
 
-import argparse
 import asyncio
 import itertools
+import math
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from measuring.command import command_line, interruptible, tell
 from measuring.figures import Figures
 from measuring.server import memory_mb
 from measuring.simulated import SimulatedProvider, World
@@ -110,8 +111,8 @@ async def histories(client: Client, plan: Plan) -> Histories:
 async def working(home: Path) -> AsyncIterator[Client]:
     """Servers of their own, and a worker over simulated targets in this process."""
     stack = LocalStack(home)
-    await stack.up(worker=False, ports=ANY_PORTS)
     try:
+        await stack.up(tell, worker=False, ports=ANY_PORTS)
         env = stack.env()
         client = await Client.connect(env["TEMPORAL_ADDRESS"], data_converter=DATA_CONVERTER)
         await register_search_attributes(client)
@@ -155,7 +156,14 @@ async def measure(most: int) -> None:
     figures.keep("scale")
 
 
+def main() -> None:
+    parser = command_line(__doc__)
+    parser.add_argument("--most", type=int, default=1000, help="the most targets that a shape may have (default: 1000)")
+    most = parser.parse_args().most
+    if not any(shapes(most)):
+        parser.error(f"--most: the smallest shape has {math.prod(SHAPES[0])} targets")
+    asyncio.run(measure(most))
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--most", type=int, default=1000, help="the most targets that a shape may have")
-    asyncio.run(measure(parser.parse_args().most))
+    interruptible(main)

@@ -6,10 +6,11 @@ import tempfile
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
+from measuring.command import command_line, interruptible
 from measuring.figures import Figures
 from measuring.fleet import Fleet
 from measuring.ours import FRAISIER, running_ours
-from measuring.running import end_cleanly, environment, run
+from measuring.running import environment, run
 
 ROUNDS = 15
 WORKERS = 5
@@ -56,7 +57,7 @@ def size_mb(paths: "list[Path]") -> float:
 
 
 def main() -> None:
-    end_cleanly()
+    command_line(__doc__).parse_args()
     figures = Figures("seconds")
     measure_help(figures)
     measure_worker(figures)
@@ -74,4 +75,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    interruptible(main)

@@ -14,6 +14,8 @@ from pathlib import Path
 
 NETWORK = "127.1.0."
 PORT = 2222
+MOST = 254
+"""Addresses of the network that hosts can have."""
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (a hundred real hosts do not share one disk, so these do not either)
 ROOM_BYTES = 3 << 30
 STARTED_WITHIN_S = 20
@@ -60,14 +62,16 @@ def running_fleet(count: int) -> Iterator[Fleet]:
     with tempfile.TemporaryDirectory(dir=SHARED_MEMORY if roomy else None, prefix="fraisier-bench-") as name:
         folder = Path(name)
         fleet = _prepared(folder, tuple(f"{NETWORK}{number}" for number in range(1, count + 1)))
-        servers = [_start(fleet, address) for address in fleet.addresses]
+        servers: dict[str, subprocess.Popen[bytes]] = {}
         try:
-            _wait_for(fleet)
+            for address in fleet.addresses:
+                servers[address] = _start(fleet, address)
+            _wait_for(fleet, servers)
             yield fleet
         finally:
-            for server in servers:
+            for server in servers.values():
                 server.terminate()
-            for server in servers:
+            for server in servers.values():
                 server.wait()
 
 
@@ -96,12 +100,18 @@ def _start(fleet: Fleet, address: str) -> subprocess.Popen[bytes]:
     program = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
         sys.exit("there is no sshd: apt-get install openssh-server (it need not run)")
-    return subprocess.Popen([program, "-D", "-f", str(fleet.folder / f"{address}.conf")], stdin=subprocess.DEVNULL)
+    command = [program, "-D", "-e", "-f", str(fleet.folder / f"{address}.conf")]
+    with (fleet.folder / f"{address}.log").open("wb") as said:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=said)
 
 
-def _wait_for(fleet: Fleet) -> None:
+def _wait_for(fleet: Fleet, servers: dict[str, subprocess.Popen[bytes]]) -> None:
     deadline = time.monotonic() + STARTED_WITHIN_S
-    while len(list(fleet.folder.glob("*.pid"))) < len(fleet.addresses):
-        if time.monotonic() > deadline:
-            sys.exit("not every sshd has started: see what they said above")
+    while late := [address for address in servers if not (fleet.folder / f"{address}.pid").exists()]:
+        if time.monotonic() > deadline or all(servers[address].poll() is not None for address in late):
+            said = (fleet.folder / f"{late[0]}.log").read_text(errors="replace").strip()
+            sys.exit(
+                f"sshd has not started on {', '.join(late)}; {late[0]} said:\n{said}\n"
+                f"another benchmark may hold port {PORT} of 127.1.0.x: run one at a time"
+            )
         time.sleep(0.05)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from measuring.command import tell
 from measuring.fleet import PORT, Fleet
 from measuring.job import Release
 from measuring.running import Measured, WatchedMemory, cpu_of, environment, run
@@ -137,8 +138,8 @@ def running_ours(folder: Path, fleet: Fleet) -> Iterator[Ours]:
     """A stack and a worker for as long as the block runs."""
     (folder / "home").mkdir()
     stack = LocalStack(folder / "home")
-    asyncio.run(stack.up(worker=False, ports=ANY_PORTS))
     try:
+        asyncio.run(stack.up(tell, worker=False, ports=ANY_PORTS))
         ours = Ours(stack, folder, fleet)
         try:
             yield ours

@@ -1,7 +1,6 @@
 """Runs one side and measures it: seconds from start to exit, CPU seconds, and memory at its peak (Linux)."""
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from typing_extensions import Self
 
 EVERY_S = 0.1
 LIMIT_S = 900
+GRACE_S = 5
 SHOWN = 2000
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_MB = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
@@ -37,11 +37,6 @@ class Measured:
     memory_mb: float
 
 
-def end_cleanly() -> None:
-    """Let SIGTERM end the benchmark as ^C does, so that the hosts and servers that it started end too."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
 def environment() -> dict[str, str]:
     """This process's, in which Python keeps what it compiled, as it does wherever it is installed."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -54,16 +49,29 @@ def run(command: list[str], env: Mapping[str, str]) -> Measured:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=dict(env))
         limit = threading.Timer(LIMIT_S, process.kill)
         limit.start()
-        with WatchedMemory(process.pid) as memory:
-            _, status, used = os.wait4(process.pid, 0)  # `Popen.wait` with a timeout looks every 50 ms only
-        seconds = time.perf_counter() - began
-        limit.cancel()
-        process.returncode = os.waitstatus_to_exitcode(status)
+        try:
+            with WatchedMemory(process.pid) as memory:
+                _, status, used = os.wait4(process.pid, 0)  # `Popen.wait` with a timeout looks every 50 ms only
+            seconds = time.perf_counter() - began
+            process.returncode = os.waitstatus_to_exitcode(status)
+        finally:
+            limit.cancel()
+            _end(process)
         if process.returncode != 0:
             said.seek(0)
             told = said.read().decode(errors="replace")[-SHOWN:]
             sys.exit(f"{' '.join(command)[:200]} ended with {process.returncode}:\n{told}")
         return Measured(seconds, used.ru_utime + used.ru_stime, memory.peak_mb)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process that an interrupted benchmark no longer waits for; one that does not heed it is killed."""
+    process.terminate()
+    try:
+        process.wait(GRACE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 class WatchedMemory:
