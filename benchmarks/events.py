@@ -158,16 +158,21 @@ async def measure_slow_subscriber(bus: NatsEventBus, figures: Figures) -> None:
     await registry.stop()
 
 
+async def flush(client: NatsClient) -> None:
+    """Shielded: nats-py would log an error at the answer to one that an interrupt had cancelled."""
+    await asyncio.shield(client.connection.flush(30))
+
+
 async def fill(client: NatsClient, bus: NatsEventBus, count: int) -> None:
     """Store many events of other rollouts, without waiting for each."""
     for number in range(count):
         one = event(f"other{number % 5000}")
         await client.connection.publish(one.subject, one.to_json())
         if number % 500 == 0:
-            await client.connection.flush(30)
-    await client.connection.flush(30)
+            await flush(client)
+    await flush(client)
     while await bus.last_sequence("health") < count:
-        await client.connection.flush(30)
+        await flush(client)
 
 
 async def time_read(bus: NatsEventBus) -> float:

@@ -40,7 +40,8 @@ def running_server() -> Iterator[Server]:
         sys.exit("there is no nats-server: make setup installs one")
     with tempfile.TemporaryDirectory() as folder:
         command = [program, "-a", "127.0.0.1", "-p", "-1", "-js", "-sd", folder, "--ports_file_dir", folder]
-        server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        # A session of its own: ^C would end it before its clients.
+        server = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
         try:
             ports = Path(folder) / f"nats-server_{server.pid}.ports"
             while not ports.exists() or not ports.read_text().strip():
