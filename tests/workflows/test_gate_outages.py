@@ -31,7 +31,15 @@ async def waiting_gate(harness: Harness) -> tuple[Plan, Any]:
     plan = make_plan([FIRST], [SECOND], targets=2, gate_timeout=300)
     handle = await harness.start(plan)
     await harness.until(handle, phase=RolloutPhase.GATE)
+    await until(lambda: is_asked(handle))
     return plan, handle
+
+
+async def is_asked(handle: Any) -> bool:
+    """Whether the gate's activity has begun; a phase begins a moment before."""
+    described = await handle.describe()
+    pending = described.raw_description.pending_activities
+    return any(one.activity_type.name == "ask_gate" and one.last_started_time.seconds for one in pending)
 
 
 async def tell_at_last(harness: Harness, bus: NatsEventBus, plan: Plan) -> None:

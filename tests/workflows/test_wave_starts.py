@@ -230,3 +230,23 @@ async def test_a_gate_whose_wave_is_looked_at_first_is_told_before_that(ground: 
     own = [name for name in passage.passed if name in ("publish", "preflight", "ask_gate", "begin_wave")]
     asked = own.index("ask_gate")
     assert own[asked + 1 : asked + 4] == ["publish", "preflight", "begin_wave"]
+
+
+async def test_a_rollback_is_heeded_while_a_gate_waits_for_the_generation_of_the_next_wave(ground: Ground) -> None:
+    heeded = asyncio.Event()
+
+    async def roll_back(handle: Any) -> None:
+        await handle.signal(RolloutWorkflow.rollback, {"by": "ops"})
+        await until(lambda: goes_back(handle))  # nobody mints until then
+        heeded.set()
+
+    result, told = await disturbed(ground, make_plan(["a"], ["b"]), "mint_generation", BEFORE, roll_back)
+    assert (result.phase, result.regions) == (RolloutPhase.ROLLED_BACK, {"a": "rolled_back"})
+    assert heeded.is_set()
+    assert "gate_passed" not in told
+
+
+async def goes_back(handle: Any) -> bool:
+    activity.heartbeat()
+    status = await handle.query(RolloutWorkflow.status)
+    return status.phase in (RolloutPhase.ROLLING_BACK, RolloutPhase.ROLLED_BACK)

@@ -146,6 +146,10 @@ class Evidence(Carried):
         if (self._early is None or self._early[0] != note) and workflow.patched(EARLY):
             self._early = (note, self._mint(note))
 
+    def is_minting(self, note: str) -> bool:
+        """Whether what was begun early is not there yet."""
+        return self._early is not None and self._early[0] == note and not self._early[1].done()
+
     def _mint(self, note: str) -> workflow.ActivityHandle[int]:
         asked = GenerationInput(service=self._plan.service, note=f"{self._order.rollout_id} {note}")
         return workflow.start_activity_method(

@@ -117,9 +117,10 @@ class Gatekeeper(Carried):
             await self._controls.hold()
             if question.given_up():
                 return None
+            question.tell(_end(left))
             onward = await self._onward(question)
             started = workflow.time()
-            question.tell(workflow.now() + timedelta(seconds=max(left, 0)))
+            question.tell(_end(left))
             report = await self._once(question, max(left, 0), onward)
             left -= workflow.time() - started
         self._controls.ballot = None
@@ -139,6 +140,9 @@ class Gatekeeper(Carried):
         # A number of its own each time: what is measured anew may find that more has passed.
         self._asked += 1
         wave = self._plan.wave(question.wave.number + 1)
+        note = f"wave {wave.number}"
+        self._evidence.mint_early(note)
+        await self._controls.until(lambda: not self._evidence.is_minting(note))
         return await self._evidence.onward(
             GATE_EVENTS[Verdict.PASS], step=f"gate.{self._asked}", data=_about(question), wave=wave
         )
@@ -245,6 +249,10 @@ class Gatekeeper(Carried):
         return tuple(
             name for name in wave.regions if name in self._state.generations and name not in self._state.skipped
         )
+
+
+def _end(left: float) -> datetime:
+    return workflow.now() + timedelta(seconds=max(left, 0))
 
 
 def _about(question: Question) -> dict[str, Any]:
