@@ -2,14 +2,17 @@
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -63,9 +66,14 @@ def compose_plugin(docker_engine: Engine, tmp_path_factory: pytest.TempPathFacto
 
 @contextmanager
 def running_engine(folder: Path) -> Iterator[Engine]:
-    """An engine for the block; one that had to be started has its log in `folder` and is ended after."""
-    with contextlib.nullcontext() if _answers() else _started(folder / "dockerd.log"):
-        yield _engine()
+    """An engine for the block; one that had to be started has its log in `folder` and is ended after.
+
+    The processes that tests are spread over share it: whoever has started it ends it after all others are done.
+    """
+    with (Path(tempfile.gettempdir()) / f"fraisier-dockerd-{os.getuid()}.used").open("w") as used:
+        fcntl.flock(used, fcntl.LOCK_SH)
+        with contextlib.nullcontext() if _answers() else _started(folder / "dockerd.log", used):
+            yield _engine()
 
 
 def _answers() -> bool:
@@ -84,7 +92,7 @@ def _engine() -> Engine:
 
 
 @contextmanager
-def _started(log: Path) -> Iterator[None]:
+def _started(log: Path, used: TextIO) -> Iterator[None]:
     dockerd = shutil.which("dockerd") or shutil.which("dockerd", path="/usr/sbin:/sbin")
     if dockerd is None or os.geteuid() != 0:
         pytest.fail("no Docker engine answers: `make test` installs one; or start yours and give this user access")
@@ -94,6 +102,7 @@ def _started(log: Path) -> Iterator[None]:
         _wait(daemon, log)
         yield
     finally:
+        fcntl.flock(used, fcntl.LOCK_EX)
         daemon.terminate()
         daemon.wait(START_S)
 
