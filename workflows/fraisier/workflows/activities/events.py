@@ -17,7 +17,7 @@ from fraisier.workflows.steps import EventInput, GenerationInput, WaveBegun, Wav
 REREAD_S = 1.0
 """How long a gate goes without reading the stream, whatever the hints say."""
 
-HINTED_S = 0.002
+HINTED_S = 0.005
 """How soon it reads again after a hint, which comes before the event is on the server's disk; then at longer pauses."""
 
 
