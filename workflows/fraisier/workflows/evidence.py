@@ -47,6 +47,11 @@ VERB_EVENTS = {
 VERB_REFUSED = "deployment.verb_refused"
 
 
+def note_of(number: int) -> str:
+    """What a wave's generation is minted for, by which one that was begun early is found."""
+    return f"wave {number}"
+
+
 class Evidence(Carried):
     """The rollout's side of the streams. Lives in the rollout workflow.
 
@@ -158,7 +163,7 @@ class Evidence(Carried):
 
     async def onward(self, event_type: str, *, step: str, data: dict[str, Any], wave: WavePlan) -> Onward:
         """What a gate's pass begins: the event that tells it, and the wave after it with a generation of its own."""
-        generation = await self.mint(f"wave {wave.number}")
+        generation = await self.mint(note_of(wave.number))
         return Onward(passed=self._event(event_type, step, data), wave=self._wave(wave, generation))
 
     def went_on(self, onward: Onward, begun: WaveBegun, wave: WavePlan) -> bool:

@@ -14,7 +14,7 @@ from fraisier.workflows.approvals import Ballot
 from fraisier.workflows.carrying import Carried
 from fraisier.workflows.contracts import RolloutInput
 from fraisier.workflows.controls import Controls, Interrupted, Tell
-from fraisier.workflows.evidence import BEGIN, ONWARD, Evidence
+from fraisier.workflows.evidence import BEGIN, ONWARD, Evidence, note_of
 from fraisier.workflows.failures import describe, was_cancelled
 from fraisier.workflows.gate_plans import GatePlan
 from fraisier.workflows.gate_steps import GateInput, GateReport, MeasureInput, Onward, RegionExpectation, Verdict
@@ -93,7 +93,7 @@ class Gatekeeper(Carried):
 
     async def ask(self, wave: WavePlan, asked: GatePlan) -> GateReport:
         """Ask a gate about a wave and tell its verdict; a pause stops its clock, and it measures anew after it."""
-        self._evidence.mint_early(f"wave {wave.number + 1}")
+        self._evidence.mint_early(note_of(wave.number + 1))
         expected = self._expected(self._rolled_out(wave))
         report = await self._ask(Question(wave, asked, expected, self._tell, last=asked is self._plan.gates[-1]))
         if report is None:
@@ -140,7 +140,7 @@ class Gatekeeper(Carried):
         # A number of its own each time: what is measured anew may find that more has passed.
         self._asked += 1
         wave = self._plan.wave(question.wave.number + 1)
-        note = f"wave {wave.number}"
+        note = note_of(wave.number)
         self._evidence.mint_early(note)
         await self._controls.until(lambda: not self._evidence.is_minting(note))
         return await self._evidence.onward(

@@ -10,6 +10,7 @@ from fraisier.workflows.arithmetic import region_failed
 from fraisier.workflows.carrying import Position
 from fraisier.workflows.contracts import RegionOutcome, RolloutInput, RolloutPhase, RolloutResult
 from fraisier.workflows.controls import Interrupted
+from fraisier.workflows.evidence import note_of
 from fraisier.workflows.failures import describe, was_refused
 from fraisier.workflows.gate_steps import Verdict
 from fraisier.workflows.migrations import MigrationFailed
@@ -180,7 +181,7 @@ class RolloutWorkflow(WayBack):
             pending = (*failed, *later) if decision is Verb.RETRY else later
 
     async def _start_wave(self, wave: WavePlan) -> int:
-        generation = await self._evidence.mint(f"wave {wave.number}")
+        generation = await self._evidence.mint(note_of(wave.number))
         await self._evidence.start_wave(wave, generation)
         return generation
 

@@ -22,10 +22,15 @@ class FencedInput(Model):
 
     step: Step
 
+    def attempted(self, times: int) -> Step:
+        """The step with so many attempts more in its token."""
+        token = self.step.token
+        later = token.model_copy(update={"attempt": token.attempt + times})
+        return self.step.model_copy(update={"token": later})
+
     def offered(self, times: int) -> Self:
         """This after so many offers that nobody took, or not to their end: newer than all their attempts."""
-        token = self.step.token.model_copy(update={"attempt": times * OFFER})
-        return self.model_copy(update={"step": self.step.model_copy(update={"token": token})})
+        return self.model_copy(update={"step": self.attempted(times * OFFER)})
 
 
 class StepInput(FencedInput):

@@ -51,9 +51,8 @@ mark_as_staged() {
   write_line "$state/releases/$release" "$version $digest"
 }
 
-# It is there. What runs stays as it is; any other release is configured as the manifest says now.
+# After as_it_came: it is there. What runs stays as it is; any other release is configured as the manifest says now.
 stay() {
-  find_running
   if [ "$running" != "$release" ]; then
     configure "$root/releases/$release"
     mark_as_staged

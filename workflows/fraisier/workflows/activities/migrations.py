@@ -39,9 +39,7 @@ class MigrationActivities:
     @activity.defn
     async def migrate(self, asked: MigrationInput) -> MigrationResult:
         """Run a command once for its database and release; the end of its output is in every heartbeat."""
-        attempt = asked.step.token.attempt + activity.info().attempt
-        token = asked.step.token.model_copy(update={"attempt": attempt})
-        step = asked.step.model_copy(update={"token": token})
+        step = asked.attempted(activity.info().attempt)
         order = order_of(asked.migration, asked.phase, step, asked.release)
         said = ""
 

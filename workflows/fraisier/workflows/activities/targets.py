@@ -194,8 +194,7 @@ class TargetActivities:
         return states, errors
 
     async def _step(self, asked: StepInput | HookInput, act: Callable[[Provider, Step], Awaitable[R]]) -> R:
-        token = asked.step.token.model_copy(update={"attempt": asked.step.token.attempt + activity.info().attempt})
-        step = asked.step.model_copy(update={"token": token})
+        step = asked.attempted(activity.info().attempt)
         with mapped_failures():
             return await self._at(asked.step.region, asked.target, lambda provider: act(provider, step))
 
