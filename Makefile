@@ -23,7 +23,7 @@ demo: setup ## a rollout over three regions on a stack of its own; KEEP=1 leaves
 	@$(BIN)/fraisier demo $(if $(filter 1,$(KEEP)),--keep)
 
 test: setup-tests ## set up what the tests need and run them all
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --tb=short --durations=15
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --tb=short --durations=15
 
 check: setup ## format, lint, types and layers
 	@$(BIN)/ruff format --check .

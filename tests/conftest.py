@@ -1,6 +1,4 @@
-"""Fixtures that every test may ask for; each stands in a module of tests/support. And who runs beside whom."""
-
-import pytest
+"""Fixtures that every test may ask for; each stands in a module of tests/support."""
 
 pytest_plugins = [
     "tests.support.browser",
@@ -17,13 +15,3 @@ pytest_plugins = [
     "tests.support.web_page",
     "tests.support.workers",
 ]
-
-ENGINE = {"docker", "systemd"}
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Under `make test`, which runs two tests at a time: those of one engine after each other, as those of one file."""
-    for item in items:
-        marked = ENGINE & {mark.name for mark in item.iter_markers()}
-        item.add_marker(pytest.mark.xdist_group("engine" if marked else item.path.name))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from temporalio.activity import ActivityCancellationDetails
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
@@ -18,16 +19,21 @@ from fraisier.workflows.steps import StepOutcome
 from fraisier.workflows.together import AT_MOST
 from tests.workflows.harness import Harness, make_plan
 
+WORKFLOW_TASK = "EVENT_TYPE_WORKFLOW_TASK_"
 DONE = StepResult(changed=True, detail="done")
 
 
 async def activities(harness: Harness, handle: WorkflowHandle[Any, Any], region: str) -> tuple[Counter[str], int]:
-    """How many activities of each type the region's workflow had, and the length of its history."""
+    """How many activities of each type the region's workflow had, and how many events its history has of what it did.
+
+    Those of its workflow tasks are left out: into how many its wakings fall depends on the machine's load.
+    """
     rollout = (await handle.query(RolloutWorkflow.status)).rollout_id
     service = handle.id.partition(":")[2]
     history = await harness.client.get_workflow_handle(f"rollout:{service}:{rollout}:{region}").fetch_history()
     scheduled = (event.activity_task_scheduled_event_attributes.activity_type.name for event in history.events)
-    return Counter(name for name in scheduled if name), len(history.events)
+    done = [event for event in history.events if not EventType.Name(event.event_type).startswith(WORKFLOW_TASK)]
+    return Counter(name for name in scheduled if name), len(done)
 
 
 async def test_targets_that_go_at_once_share_their_activities(harness: Harness):
@@ -37,7 +43,7 @@ async def test_targets_that_go_at_once_share_their_activities(harness: Harness):
     assert (await harness.finish(handle)).phase is RolloutPhase.SUCCEEDED
     found, length = await activities(harness, handle, "a")
     assert found == {"together": 2 * len(("stage", "activate", "check_health")), "publish": 2, "prune": 1}
-    assert length < 2 * targets
+    assert length < 1.5 * targets
     effects = Counter((target, what) for target, what, _ in harness.world.effects)
     assert set(effects.values()) == {1}
     assert len(effects) == targets * len(("stage", "activate", "prune"))
