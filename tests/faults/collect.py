@@ -126,7 +126,7 @@ async def _histories(client: Client, workflow_id: str) -> dict[str, Any]:
 
 def _effects(ground: Ground, name: str, service: str) -> list[Effect]:
     found = []
-    for line in _lines(ground.root(name, service) / ".fraisier" / "effects"):
+    for line in filter(None, _lines(ground.root(name, service) / ".fraisier" / "effects")):
         _, token, step, what, release = line.split()
         generation, ordinal, attempt = (int(number) for number in token.split("."))
         found.append(

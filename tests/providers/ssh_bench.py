@@ -81,5 +81,5 @@ class SshBench:
     def effects(self) -> list[tuple[str, str, str]]:
         """The host's own log: (token, what, release), in order."""
         log = self.root / ".fraisier" / "effects"
-        lines = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+        lines = [line.split() for line in log.read_text().splitlines() if line] if log.exists() else []
         return [(token, what, name) for _, token, _, what, name in lines]

@@ -49,5 +49,6 @@ class SystemdBench:
 
     def effects(self) -> list[tuple[str, str, str]]:
         """The host's own log: (token, what, release), in order."""
-        lines = [line.split() for line in self.host.run("cat", "/opt/api/.fraisier/effects").splitlines()]
+        log = self.host.run("cat", "/opt/api/.fraisier/effects")
+        lines = [line.split() for line in log.splitlines() if line]
         return [(token, what, name) for _, token, _, what, name in lines]

@@ -1,11 +1,18 @@
 """Bare metal after a power cut in the middle of a write: what is not whole counts for nothing, and nothing is lost."""
 
+import shutil
+import subprocess
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
 import pytest
 
+from fraisier.providers.bare_metal import BareMetalProvider
 from fraisier.providers.bare_metal.options import BareMetalOptions
 from fraisier.providers.errors import StaleToken
+from fraisier.providers.models import Release, Step
 from fraisier.providers.testing import Rollout
-from tests.providers.by_hand import connected
+from tests.providers.by_hand import connected, only_tools
 from tests.providers.ssh_bench import SshBench
 
 DEPLOYED = ["stage", "activate"]
@@ -15,6 +22,55 @@ KEPT = BareMetalOptions.model_fields["keep_releases"].default
 def what(bench: SshBench) -> list[str]:
     """What took effect on the host, in order."""
     return [what for _, what, _ in bench.effects()]
+
+
+DONE = """{{ cat "{root}/.fraisier/effects"; ls "{root}/.fraisier/releases" "{root}"; }} 2>/dev/null | tr '\\n' ' '"""
+"""What prints in a line what was done on a host."""
+
+SPY = f"""#!/bin/sh
+{{{{ echo "$*" | grep -q -e -f -e token && printf 'token ' || printf 'other '; {DONE}; echo; }}}} >>{{log}}
+exec {{sync}} "$@"
+"""
+"""A ``sync`` that writes down whether it flushes the token, and what was done on the host by then."""
+
+
+def done(bench: SshBench) -> str:
+    return subprocess.run(["sh", "-c", DONE.format(root=bench.root)], capture_output=True, text=True, check=True).stdout
+
+
+ACTS: dict[str, Callable[[BareMetalProvider, Step, Release], Awaitable[object]]] = {
+    "stage": lambda provider, step, release: provider.stage(step, release),
+    "activate": lambda provider, step, release: provider.activate(step, release),
+    "hook": lambda provider, step, _release: provider.run_hook(step, ("touch", "ran"), timeout_s=10, heard=print),
+    "rollback": lambda provider, step, _release: provider.rollback(step, None),
+    "prune": lambda provider, step, release: provider.prune(step, release.service),
+    "drain": lambda provider, step, _release: provider.fence(step),
+}
+
+
+@pytest.mark.parametrize("act", ACTS)
+async def test_a_new_token_is_flushed_before_anything_is_done_or_answered(
+    ssh_bench: SshBench, act: str, tmp_path: Path
+):
+    """Else a power cut could leave what was done without the token that keeps older attempts away from it."""
+    only_tools(ssh_bench, tmp_path / "tools", "flock", "perl", "rm", "touch", "kill", without=("sync",))
+    log, spy = tmp_path / "log", tmp_path / "tools" / "sync"
+    spy.write_text(SPY.format(root=ssh_bench.root, log=log, sync=shutil.which("sync")))
+    spy.chmod(0o755)
+    provider = await connected(ssh_bench, keep_releases=2)
+    for generation, version in enumerate(("1.0.0", "2.0.0", "3.0.0"), start=1):
+        release = ssh_bench.release(version)
+        await Rollout(ssh_bench, generation=generation).deploy(provider, release)
+    if act == "stage":
+        release = ssh_bench.release("4.0.0")
+    rollout = Rollout(ssh_bench, generation=9)
+    for attempt in (1, 2):
+        before = done(ssh_bench)
+        log.write_text("")
+        await ACTS[act](provider, rollout.step("drain" if act == "hook" else act, attempt), release)
+        first = log.read_text().splitlines()[0]
+        assert first == f"token {before}", (act, attempt)
+    await provider.disconnect()
 
 
 async def test_a_torn_token_counts_as_the_one_before_it(ssh_bench: SshBench):

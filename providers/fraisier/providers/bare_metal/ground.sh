@@ -4,6 +4,7 @@
 # Whatever acts takes the lock, compares the fencing token, looks whether this very step was done before, acts, notes
 # the effect and leaves the step's marker, all under the lock. So an attempt that was thought dead cannot act after
 # its successor, and a repeated step returns what the first one recorded. It runs to its end without its connection.
+# A power cut may take a marker away, but neither an effect that was answered for nor the token that it was done under.
 #
 # Under the root:   releases/<version>-<digest>/   current -> releases/<version>-<digest>
 #   shared/         what releases have in common
@@ -20,7 +21,8 @@ LC_ALL=C
 export LC_ALL
 
 unit='' scope=system sudo=no units='' start='' stop='' hook='' phase='' mark='' release='' box=''
-environment='' shared_folders='' shared_files='' tied=no watching='' now='' grace=5
+environment='' shared_folders='' shared_files='' tied=no watching='' now='' noted='' grace=5 new_token=''
+switched_at='' switched_by='' switched_to='' names=''
 verb=$1
 shift
 for pair; do
@@ -83,7 +85,12 @@ trap farewell EXIT
 # Every process costs about a millisecond, a hundred times over where a hundred hosts share a machine: the shell reads
 # and writes small files itself, and one sync flushes whatever belongs together.
 
-flush() { sync "$@" 2>/dev/null || sync; }
+# flush FILE...: and with them the token, where it is new.
+flush() {
+  if [ -n "$new_token" ]; then set -- "$@" "$state/token" "$state"; fi
+  sync "$@" 2>/dev/null || sync
+  token_is_flushed
+}
 
 # discard FOLDER: also one with folders in it that not even their owner may enter.
 discard() {
@@ -176,15 +183,24 @@ fence() {
   if [ "$newer" -gt 0 ]; then keep_token; fi
 }
 
+# keep_token: into `new_token`, whether its generation is new too. Not flushed yet: the next flush takes it along.
 keep_token() {
-  # Markers of an older generation guard nothing: the token refuses their steps before they are looked at.
-  if [ "$generation" -gt "$seen_generation" ]; then forget_steps; fi
   if [ "$seen" -gt 100 ] || [ -n "$torn" ]; then
     replace_line "$state/token" "$generation $ordinal $attempt"
   else
     printf '%s\n' "$generation $ordinal $attempt" >>"$state/token"
-    flush "$state/token" "$state"
   fi
+  new_token=same
+  if [ "$generation" -gt "$seen_generation" ]; then new_token=newer; fi
+}
+
+# Before anything is done, or answered, that no older attempt may follow.
+flush_token() { if [ -n "$new_token" ]; then flush; fi; }
+
+token_is_flushed() {
+  # Markers of an older generation guard nothing: the token refuses their steps before they are looked at.
+  if [ "$new_token" = newer ]; then forget_steps; fi
+  new_token=''
 }
 
 forget_steps() {
@@ -199,61 +215,70 @@ begin() {
   lock
   fence
   if read_line "$state/steps/$step"; then
+    flush_token
     say "done $line"
     exit 0
   fi
 }
 
-# record 0|1 DETAIL: the step is done, and whether it changed anything. Whatever it did is flushed by then.
+# record 0|1 DETAIL: the step is done, and whether it changed anything. Whatever it did is flushed by then, and found by
+# a repetition that misses the marker. Only that a hook has ended stands nowhere else.
 record() {
+  flush_token
   write_line "$state/steps/$step" "$*"
-  flush "$state/steps/$step" "$state/steps"
+  if [ "$verb" = hook ]; then flush "$state/steps/$step" "$state/steps"; fi
   say "done $*"
 }
 
-# note WHAT NAME: one line an effect, not flushed yet. What a power cut left of a line is not the begin of this one.
+# note WHAT NAME: one line an effect, not flushed yet. A step's first one comes after an empty line, for what a power cut
+# left of a line is not the begin of this one.
 note() {
-  if [ -z "$now" ]; then
-    now=$(date +%s)
-    if [ -s "$state/effects" ]; then
-      # Some shells drop the zeros that a power cut may leave, and some say so.
-      { last=$(tail -c 1 "$state/effects" && echo .); } 2>/dev/null
-      [ "$last" = "$newline." ] || echo >>"$state/effects"
-    fi
-  fi
+  [ -n "$now" ] || now=$(date +%s)
+  if [ -z "$noted" ] && [ -s "$state/effects" ]; then echo >>"$state/effects"; fi
+  noted=yes
   printf '%s %s.%s.%s %s %s %s\n' "$now" "$generation" "$ordinal" "$attempt" "$step" "$1" "$2" >>"$state/effects"
 }
 
 # --- releases -------------------------------------------------------------------------------------------------------
 
-# The release that `current` points to, into `running`.
+# The release that `current` points to, into `running`; after look_back, if that is needed too.
 find_running() {
   running=''
-  link=$(readlink "$root/current" 2>/dev/null) || return 0
+  [ -L "$root/current" ] || return 0
+  if [ -n "$switched_to" ] && [ "$root/current" -ef "$root/releases/$switched_to" ]; then
+    running=$switched_to
+    return
+  fi
+  link=$(readlink "$root/current") || return 0
   case $link in releases/*) running=${link#releases/} ;; esac
 }
 
 # staged NAME: whether it is whole; then `line` has its version and digest.
 staged() { [ -d "$root/releases/$1" ] && read_line "$state/releases/$1"; }
 
-# Reads the log of effects, once: the last switch of the service into `switched_at`, `switched_by` (a step) and
-# `switched_to`; the names of releases into `names`, last activated first, then what was only staged.
+# Reads the log of effects, unless that was done: the last switch of the service into `switched_at`, `switched_by` (a step) and
+# `switched_to`; the names of releases into `names`, last activated first, then what was only staged; and the time, which
+# awk takes for a seed, into `now`.
 look_back() {
-  switched_at='' switched_by='' switched_to='' names=''
-  [ -f "$state/effects" ] || return 0
+  [ -z "$now" ] && [ -f "$state/effects" ] || return 0
   names=$(awk '
     $4 == "activate" || $4 == "rollback" || $4 == "stop" { last = $1 " " $3 " " $5 }
     $4 == "activate" || $4 == "rollback" { ran[++n] = $5 }
     $4 == "stage" { came[++m] = $5 }
     END {
-      print (last == "" ? "- - -" : last)
+      srand()
+      print (last == "" ? "- - -" : last), srand()
       for (; n; n--) if (!seen[ran[n]]++) print ran[n]
       for (; m; m--) if (!seen[came[m]]++) print came[m]
     }' "$state/effects")
   # shellcheck disable=SC2086 # words, none of which holds a space
   set -- $names
   switched_at=$1 switched_by=$2 switched_to=$3
-  shift 3
+  case $4 in
+    *[!0-9]*) ;;
+    ??????????*) now=$4 ;;
+  esac
+  shift 4
   names=$*
 }
 
@@ -291,5 +316,6 @@ do_fence() {
   prepare
   lock
   fence
+  flush_token
   say 'done 0 fenced'
 }

@@ -10,6 +10,7 @@ do_hook() {
   if [ -n "$mark" ] && migrated; then return; fi
   unlock
   if [ "$tied" = yes ]; then ask_sender; fi
+  flush_token
   log=$state/hook.log shown=0 broken=''
   : >"$log"
   (cd "$root/${release:+releases/$release}" && limited sh -c "$hook") >>"$log" 2>&1 </dev/null &

@@ -1,6 +1,7 @@
 # Goes with ground.sh and touched.sh: what is looked at and never changed.
 
 do_inspect() {
+  look_back
   find_running
   if [ ! -d "$state" ]; then
     if in_the_way; then say "drift $root/current is none of a rollout's links"; fi
@@ -8,7 +9,6 @@ do_inspect() {
   fi
   read_token
   if [ "$seen" -gt 0 ]; then say "token $seen_generation $seen_ordinal $seen_attempt"; fi
-  look_back
   find_kept
   for name in $kept; do
     staged "$name"
@@ -36,7 +36,8 @@ say_drift() {
 }
 
 do_preflight() {
-  say "clock $(date +%s)"
+  look_back
+  say "clock ${now:-$(date +%s)}"
   for tool in awk chmod cut dirname find grep ln mkdir mv readlink rm tail tar tr gzip wc; do
     has "$tool" || say "problem $tool is not installed: install it"
   done

@@ -1,20 +1,23 @@
 # Goes with ground.sh: old releases are removed.
 
+# Nothing is flushed where this generation was here before: what a power cut brings back is pruned another time, and
+# whoever is older than the generation is kept away by the token of what was done before this.
 do_prune() {
   begin
-  find_running
+  if [ "$new_token" = same ]; then new_token=''; fi
   look_back
+  find_running
   find_kept
   removed=0 left=$keep
   for name in $kept; do
     left=$((left - 1))
     if [ "$left" -ge 0 ] || [ "$name" = "$running" ]; then continue; fi
+    flush_token
     # The marker first: what is half gone is not there.
     rm -rf "$state/releases/$name" "$state/files/$name" "$state/commands/$name.start" "$state/commands/$name.stop" \
       "$state/units/$name" "$root/releases/$name"
     note prune "$name"
     removed=$((removed + 1))
   done
-  if [ "$removed" -gt 0 ]; then flush "$state/effects"; fi
   record "$((removed > 0))" "removed $removed"
 }

@@ -54,6 +54,7 @@ mark_as_staged() {
 # After as_it_came: it is there. What runs stays as it is; any other release is configured as the manifest says now.
 stay() {
   if [ "$running" != "$release" ]; then
+    flush_token
     configure "$root/releases/$release"
     mark_as_staged
     flush "$state/files/$release" "$state/releases/$release"
@@ -107,7 +108,9 @@ receive_artifact() {
   [ "sha256:$arrived" = "$digest" ] || refuse 65 "what arrived has the digest sha256:$arrived"
   unpack
   configure "$box/tree"
+  # All of the file system, the token among it.
   sync -f "$box" 2>/dev/null || sync
+  token_is_flushed
 }
 
 # The worker has looked into the artifact by now. A host believes nobody.

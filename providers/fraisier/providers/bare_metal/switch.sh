@@ -3,8 +3,8 @@
 do_activate() {
   begin
   staged "$release" || refuse 66 "$release is not staged here"
-  find_running
   look_back
+  find_running
   if in_the_way; then refuse 78 "$root/current is not a link into $root/releases: move it away"; fi
   if settled "$release" && service_is_up; then
     record 0 already active
@@ -16,8 +16,8 @@ do_activate() {
 
 do_rollback() {
   begin
-  find_running
   look_back
+  find_running
   if in_the_way; then refuse 78 "$root/current is not a link into $root/releases: move it away"; fi
   if [ -z "$release" ]; then
     take_down
@@ -36,6 +36,7 @@ take_down() {
     record 0 unchanged
     return
   fi
+  flush_token
   if [ -n "$unit" ]; then
     stop_unit
     leave_units ''
@@ -61,6 +62,7 @@ switch_to() {
   fi
   if [ -n "$unit" ]; then check_units "$1"; fi
   write_line "$state/unsettled" "$step"
+  # With the token, before anything is done.
   if [ "$2" = activate ] && [ -z "$unit" ]; then
     flush "$state/unsettled" "$state" "$state/commands/$1.start" "$state/commands/$1.stop" "$state/commands"
   else
