@@ -74,10 +74,13 @@ class FraisierClient(Steering):
             ManifestInvalid: nothing was touched.
             Refused: another rollout of the service is open, or no worker is there.
         """
-        manifest = load_checked(path)
+        return await self.start_checked(load_checked(path), path.parent, actor=actor)
+
+    async def start_checked(self, manifest: Manifest, folder: Path, *, actor: str) -> Handle:
+        """As `start`, for a manifest that was checked; its artifacts' paths begin at a folder."""
         await self._refuse_second(manifest.service)
         await self._refuse_without_worker()
-        release = await upload(ArtifactStore(self._to.nats), manifest, path.parent)
+        release = await upload(ArtifactStore(self._to.nats), manifest, folder)
         plan = make_plan(manifest, release, gate_timeout=gate_timeout(self._to.config))
         waves = " → ".join(", ".join(wave.regions) for wave in plan.waves)
         order = RolloutInput(rollout_id=new_rollout_id(), plan=plan, actor=actor)

@@ -22,7 +22,7 @@ from fraisier.orchestrator.stopping import stop_on_signals, stopped_or_lost
 from fraisier.orchestrator.versioning import become_current, pinned, this_version
 from fraisier.providers.base import Provider
 from fraisier.providers.migrations.migrator import PostgresMigrator
-from fraisier.providers.registry import load_provider
+from fraisier.providers.registry import import_providers, load_provider
 from fraisier.workflows.activities.calendar import CalendarActivities
 from fraisier.workflows.activities.events import EventActivities
 from fraisier.workflows.activities.freezes import FreezeActivities
@@ -184,6 +184,7 @@ async def run_worker(region: str = "") -> None:
                 if deployment is not None:
                     await become_current(to.temporal, deployment)
                 logger.info("worker polls %s; stop it with SIGTERM", worker.task_queue)
+                await asyncio.to_thread(import_providers)
                 await stopped_or_lost(stop, to.nats.closed)
                 logger.info("worker ends: running steps have %s s", GRACE.total_seconds())
         await pool.close()

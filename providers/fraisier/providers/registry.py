@@ -1,10 +1,13 @@
 """Finds providers by name: ours and those that other distributions bring."""
 
+import logging
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import cast
 
 from fraisier.providers.base import Provider
+
+logger = logging.getLogger(__name__)
 
 GROUP = "fraisier.providers"
 """The entry-point group in which a distribution names its provider classes."""
@@ -27,6 +30,15 @@ def load_provider(name: str) -> type[Provider]:
 def provider_names() -> tuple[str, ...]:
     """The names of all installed providers, in order."""
     return tuple(sorted({found.name for found in entry_points(group=GROUP)}))
+
+
+def import_providers() -> None:
+    """Import every installed provider, so that no first step waits for it; one that cannot be is told of in the log."""
+    for name in provider_names():
+        try:
+            load_provider(name)
+        except Exception as error:  # noqa: BLE001 (whatever it is: who never asks for it must not suffer)
+            logger.warning("provider %s cannot be had: %s", name, error)
 
 
 def _only(name: str, found: tuple[EntryPoint, ...]) -> EntryPoint:

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 from fraisier.nats import Event
 from fraisier.providers.errors import LAST_LINES
@@ -107,12 +108,8 @@ def sentence(event: Event) -> str:
 def print_event(console: Console, event: Event, last_lines: LastLines) -> None:
     """One line: time, type, sentence."""
     colour = COLOURS.get(event.event_type.partition(".")[2], "default")
-    said = escape(last_lines.once(sentence(event)))
-    console.print(
-        f"[dim]{event.time:%H:%M:%S}  {event.event_type:<28}[/dim] [{colour}]{said}[/{colour}]",
-        highlight=False,
-        soft_wrap=True,
-    )
+    when = f"{event.time:%H:%M:%S}  {event.event_type:<28} "
+    console.print(Text.assemble((when, "dim"), (last_lines.once(sentence(event)), colour)), soft_wrap=True)
 
 
 def print_status_change(console: Console, before: RolloutStatus | None, now: RolloutStatus) -> None:

@@ -68,10 +68,10 @@ async def _start(path: Path, by: str, *, watch: bool) -> ExitCode:
     from fraisier.orchestrator.client import FraisierClient, load_checked  # noqa: PLC0415
     from fraisier.orchestrator.connections import connections  # noqa: PLC0415
 
-    load_checked(path)  # a bad manifest is refused before anybody is asked
+    manifest = load_checked(path)  # a bad manifest is refused before anybody is asked
     async with connections() as to:
         client = FraisierClient(to)
-        handle = await client.start(path, actor=by)
+        handle = await client.start_checked(manifest, path.parent, actor=by)
         service = handle.id.partition(":")[2]
         typer.echo(f"rollout of {service} started, workflow {handle.id}")
         return await _watch(client, service) if watch else ExitCode.OK

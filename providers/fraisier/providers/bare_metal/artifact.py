@@ -6,12 +6,14 @@ import tarfile
 from collections.abc import Collection, Mapping
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from threading import Lock
 
 from fraisier.providers.errors import ArtifactRejected
 from fraisier.providers.models import Release
 
 CHUNK = 1024 * 1024
 SET_ID = 0o6000
+ONE_AT_A_TIME = Lock()
 
 LINKS_FOLLOWED = 40
 """After so many links to links a kernel gives up."""
@@ -34,7 +36,8 @@ def check_artifact(release: Release, *, target: str) -> Path:
         )
     try:
         stat = path.stat()
-        _checked(path, release.digest, stat.st_mtime_ns, stat.st_size)
+        with ONE_AT_A_TIME:  # whoever comes meanwhile finds it checked
+            _checked(path, release.digest, stat.st_mtime_ns, stat.st_size)
     except (OSError, tarfile.TarError, EOFError, ValueError) as error:
         raise ArtifactRejected(f"{path.name}: {error}", target=target, step="stage") from error
     return path

@@ -109,7 +109,7 @@ class BareMetalProvider(LifecycleProvider):
         reasons = [
             *script.problems(done.output),
             *self._skew(script.clock(done.output), before, time.time()),
-            *await asyncio.to_thread(unreadable, self._options.env),
+            *(await asyncio.to_thread(unreadable, self._options.env) if self._options.env else ()),
         ]
         if reasons:
             raise PreflightFailed(target=self.target, reasons=tuple(reasons))
@@ -118,14 +118,19 @@ class BareMetalProvider(LifecycleProvider):
     async def stage(self, step: Step, release: Release) -> StepResult:
         """Send the artifact, unless the host has it, and unpack it beside what runs."""
         artifact = await asyncio.to_thread(check_artifact, release, target=self.target)
-        values = await asyncio.to_thread(resolved, self._options.env, target=self.target, step=step.name)
-        environment = script.environment_file(values)
+        environment = await self._environment(step)
         arguments = script.act("stage", self._options, step, release.ref, environment=environment)
         done = await self._run("stage", arguments, stdin=Stdin(environment, artifact, CUE))
         kept = script.kept(done.output)
         few = kept is not None and kept <= self._options.keep_releases
         self._none_too_many_in = step.rollout_id if few else None
         return _result(done)
+
+    async def _environment(self, step: Step) -> bytes:
+        if not self._options.env:
+            return b""
+        values = await asyncio.to_thread(resolved, self._options.env, target=self.target, step=step.name)
+        return script.environment_file(values)
 
     async def activate(self, step: Step, release: Release) -> StepResult:
         """Point `current` to the staged release and restart the service."""
