@@ -57,10 +57,12 @@ async def test_a_new_token_is_flushed_before_anything_is_done_or_answered(
     log, spy = tmp_path / "log", tmp_path / "tools" / "sync"
     spy.write_text(SPY.format(root=ssh_bench.root, log=log, sync=shutil.which("sync")))
     spy.chmod(0o755)
-    provider = await connected(ssh_bench, keep_releases=2)
+    provider = await connected(ssh_bench)
     for generation, version in enumerate(("1.0.0", "2.0.0", "3.0.0"), start=1):
         release = ssh_bench.release(version)
         await Rollout(ssh_bench, generation=generation).deploy(provider, release)
+    await provider.disconnect()
+    provider = await connected(ssh_bench, keep_releases=2)
     if act == "stage":
         release = ssh_bench.release("4.0.0")
     rollout = Rollout(ssh_bench, generation=9)
@@ -148,17 +150,44 @@ async def test_a_switch_that_was_cut_short_is_made_again(ssh_bench: SshBench):
     await provider.disconnect()
 
 
-async def test_a_host_where_nothing_is_too_much_is_not_asked_to_prune(ssh_bench: SshBench):
+async def test_a_host_makes_room_for_a_release_and_is_not_asked_to_prune(ssh_bench: SshBench):
     provider = await connected(ssh_bench)
-    newest = [ssh_bench.release(f"{number}.0.0") for number in range(1, KEPT + 2)]
-    for generation, release in enumerate((*newest, newest[-1]), start=1):
+    releases = [ssh_bench.release(f"{number}.0.0") for number in range(1, KEPT + 2)]
+    for generation, release in enumerate((*releases, releases[-1]), start=1):
         rollout = Rollout(ssh_bench, generation=generation, rollout_id=f"r{generation}")
         await rollout.deploy(provider, release)
         pruned = await provider.prune(rollout.step("prune"), ssh_bench.service)
-        asked = generation == len(newest)
-        assert pruned.changed == asked
-        token = (await provider.inspect(ssh_bench.service)).token
-        assert token == rollout.step("prune" if asked else "activate").token
+        assert pruned.changed == (generation == len(releases))
+        state = await provider.inspect(ssh_bench.service)
+        assert state.token == rollout.step("activate").token
+        assert len(state.kept) == min(generation, KEPT) - 1
+    assert state.kept == tuple(release.ref for release in releases[-2 : -KEPT - 1 : -1])
+    await provider.disconnect()
+
+
+async def test_where_fewer_are_kept_than_before_the_host_is_asked_to_prune(ssh_bench: SshBench):
+    first = await connected(ssh_bench)
+    for generation in range(1, KEPT + 1):
+        await Rollout(ssh_bench, generation=generation).deploy(first, ssh_bench.release(f"{generation}.0.0"))
+    await first.disconnect()
+    provider = await connected(ssh_bench, keep_releases=2)
+    rollout = Rollout(ssh_bench, generation=9)
+    await rollout.deploy(provider, ssh_bench.release(f"{KEPT}.0.0"))
+    assert (await provider.prune(rollout.step("prune"), ssh_bench.service)).changed
+    assert len((await provider.inspect(ssh_bench.service)).kept) == 1
+    await provider.disconnect()
+
+
+async def test_room_is_made_by_what_never_ran_before_what_did(ssh_bench: SshBench):
+    provider = await connected(ssh_bench)
+    good = [ssh_bench.release(f"{number}.0.0") for number in (1, 2)]
+    for generation, release in enumerate(good, start=1):
+        await Rollout(ssh_bench, generation=generation).deploy(provider, release)
+    for generation in (3, 5, 7):
+        bad = ssh_bench.release(f"{generation}.0.0", healthy=False)
+        await provider.stage(Rollout(ssh_bench, generation=generation).step("stage"), bad)
+        state = await provider.inspect(ssh_bench.service)
+        assert (state.release, set(state.kept)) == (good[1].ref, {good[0].ref, bad.ref})
     await provider.disconnect()
 
 

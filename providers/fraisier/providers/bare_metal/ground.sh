@@ -22,7 +22,7 @@ export LC_ALL
 
 unit='' scope=system sudo=no units='' start='' stop='' hook='' phase='' mark='' release='' box=''
 environment='' shared_folders='' shared_files='' tied=no watching='' now='' noted='' grace=5 new_token=''
-switched_at='' switched_by='' switched_to='' names=''
+switched_at='' switched_by='' switched_to='' names='' removed=0
 verb=$1
 shift
 for pair; do

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import shlex
 import time
 from functools import partial
@@ -70,7 +71,8 @@ class BareMetalProvider(LifecycleProvider):
         from fraisier.providers.bare_metal.connection import HostConnection  # noqa: PLC0415
 
         self._connection = HostConnection(self._options, target=self.target)
-        self._none_too_many_in: str | None = None
+        self._pruned: tuple[str, StepResult] | None = None
+        """The rollout whose release is on the host, with no more than are kept, and what was pruned for it."""
 
     @property
     def target(self) -> str:
@@ -116,14 +118,14 @@ class BareMetalProvider(LifecycleProvider):
         return script.state(done.output)
 
     async def stage(self, step: Step, release: Release) -> StepResult:
-        """Send the artifact, unless the host has it, and unpack it beside what runs."""
+        """Send the artifact, unless the host has it, and unpack it beside what runs, in the place of the oldest one."""
         artifact = await asyncio.to_thread(check_artifact, release, target=self.target)
         environment = await self._environment(step)
         arguments = script.act("stage", self._options, step, release.ref, environment=environment)
         done = await self._run("stage", arguments, stdin=Stdin(environment, artifact, CUE))
-        kept = script.kept(done.output)
-        few = kept is not None and kept <= self._options.keep_releases
-        self._none_too_many_in = step.rollout_id if few else None
+        here, removed = script.kept(done.output) or (math.inf, 0)
+        pruned = StepResult(changed=removed > 0, detail=f"removed {removed}")
+        self._pruned = (step.rollout_id, pruned) if here <= self._options.keep_releases else None
         return _result(done)
 
     async def _environment(self, step: Step) -> bytes:
@@ -183,9 +185,9 @@ class BareMetalProvider(LifecycleProvider):
         return result
 
     async def prune(self, step: Step, service: str) -> StepResult:  # noqa: ARG002 (the step names the service)
-        """Remove all but the newest `keep_releases`; a host that told of no more when it was staged is not asked."""
-        if step.rollout_id == self._none_too_many_in:
-            return StepResult(changed=False, detail="none is too many")
+        """Remove all but the newest `keep_releases`; a host that made room while it was staged is not asked again."""
+        if self._pruned is not None and self._pruned[0] == step.rollout_id:
+            return self._pruned[1]
         return await self._act("prune", step, None)
 
     async def _act(self, verb: str, step: Step, release: ReleaseRef | None) -> StepResult:

@@ -5,10 +5,16 @@
 do_prune() {
   begin
   if [ "$new_token" = same ]; then new_token=''; fi
+  prune_to "$keep"
+  record "$((removed > 0))" "removed $removed"
+}
+
+# prune_to NUMBER: remove all but so many releases, last activated first, and what runs. Into `removed`, how many.
+prune_to() {
   look_back
   find_running
   find_kept
-  removed=0 left=$keep
+  removed=0 left=$1
   for name in $kept; do
     left=$((left - 1))
     if [ "$left" -ge 0 ] || [ "$name" = "$running" ]; then continue; fi
@@ -19,5 +25,4 @@ do_prune() {
     note prune "$name"
     removed=$((removed + 1))
   done
-  record "$((removed > 0))" "removed $removed"
 }

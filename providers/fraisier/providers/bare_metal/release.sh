@@ -1,4 +1,4 @@
-# Goes with ground.sh and touched.sh: what arrives, and what a release is made of.
+# Goes with ground.sh, touched.sh and prune.sh: what arrives, and what a release is made of.
 
 # digest_of FILE, into `arrived`
 digest_of() {
@@ -26,10 +26,12 @@ do_stage() {
     stay
     return
   fi
+  look_back
   find_running
   [ "$running" != "$release" ] || refuse 78 "$root/current points to $release, which no rollout brought: move it away"
   # The marker first: what is half gone is not there.
   if [ -e "$root/releases/$release" ]; then rm -rf "$state/releases/$release" "$root/releases/$release"; fi
+  make_room
   mv "$box/tree" "$root/releases/$release"
   mark_as_staged
   note stage "$release"
@@ -63,10 +65,17 @@ stay() {
   say_kept
 }
 
+# With this release there are as many as are kept: what would be pruned once it runs goes now, which spares another step.
+# What runs stays, so that the way back is there.
+make_room() {
+  set -- "$state/releases"/*
+  [ "$#" -lt "$keep" ] || prune_to "$((keep - 1))"
+}
+
 # How many releases are here at most: where none is too many, there is nothing to prune.
 say_kept() {
   set -- "$state/releases"/*
-  say "kept $#"
+  say "kept $# $removed"
 }
 
 # Remove what dead attempts left behind.

@@ -16,7 +16,7 @@ COMMON = ("limit.sh", "ground.sh", "login.sh")
 PARTS = {
     "inspect": ("touched.sh", "look.sh"),
     "preflight": ("touched.sh", "look.sh"),
-    "stage": ("touched.sh", "release.sh"),
+    "stage": ("touched.sh", "release.sh", "prune.sh"),
     "activate": ("service.sh", "switch.sh"),
     "rollback": ("service.sh", "switch.sh"),
     "hook": ("hook.sh",),
@@ -154,10 +154,10 @@ def clock(output: str) -> int | None:
     return int(told) if told.isdigit() else None
 
 
-def kept(output: str) -> int | None:
-    """How many releases ``stage`` found on the host at most, the new one among them."""
-    told = dict(answers(output)).get("kept", "")
-    return int(told) if told.isdigit() else None
+def kept(output: str) -> tuple[int, int] | None:
+    """How many releases ``stage`` left on the host at most, the new one among them, and how many it removed."""
+    told = dict(answers(output)).get("kept", "").split()
+    return (int(told[0]), int(told[1])) if len(told) == 2 and all(map(str.isdigit, told)) else None  # noqa: PLR2004
 
 
 def systemctl(options: BareMetalOptions, *arguments: str) -> list[str]:
