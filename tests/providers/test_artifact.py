@@ -1,12 +1,14 @@
 """An artifact that could write outside its release's folder is refused before it leaves the worker."""
 
+import asyncio
 import io
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from fraisier.providers.bare_metal.artifact import check_artifact
+from fraisier.providers.bare_metal import artifact
+from fraisier.providers.bare_metal.artifact import check_artifact, checked_artifact
 from fraisier.providers.errors import ArtifactRejected
 from fraisier.providers.models import Release
 from tests.support.releases import build_release, digest_of
@@ -86,3 +88,16 @@ def test_half_an_archive_is_refused(tmp_path: Path):
     half.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ArtifactRejected):
         check_artifact(Release(service="api", version="1.0.0", digest=digest_of(half), artifact=half), target="h")
+
+
+async def test_hosts_that_ask_at_once_share_a_check_and_each_has_its_own_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    checks = []
+    monkeypatch.setattr(artifact, "check_entries", checks.append)
+    good = release_of(tmp_path, entry("a"))
+    assert set(await asyncio.gather(*(checked_artifact(good, target=name) for name in "abc"))) == {good.artifact}
+    assert checks == [good.artifact]
+    wrong = good.model_copy(update={"digest": f"sha256:{'0' * 64}"})
+    refused = await asyncio.gather(*(checked_artifact(wrong, target=name) for name in "abc"), return_exceptions=True)
+    assert [(type(one), getattr(one, "target", "")) for one in refused] == [(ArtifactRejected, name) for name in "abc"]

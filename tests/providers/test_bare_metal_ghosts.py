@@ -30,6 +30,21 @@ async def test_a_ghost_that_is_released_after_its_successor_is_refused(ssh_bench
     await provider.disconnect()
 
 
+async def test_a_ghost_forgets_no_marker_of_its_own_generation(ssh_bench: SshBench):
+    release, hook = ssh_bench.release("2.0.0"), ("sh", "-c", "echo ran >>hooked")
+    provider, rollout = await connected(ssh_bench), Rollout(ssh_bench, generation=2)
+    await Rollout(ssh_bench, generation=1).deploy(provider, ssh_bench.release("1.0.0"))
+    async with uploading(ssh_bench, rollout, release) as ghost:
+        await provider.stage(rollout.step("stage", attempt=2), release)
+        await provider.run_hook(rollout.step("drain"), hook, timeout_s=10, heard=len)
+        ghost.stdin.write(release.artifact.read_bytes())
+        ghost.stdin.write_eof()
+        assert (await ghost.wait()).exit_status == 75
+    await provider.run_hook(rollout.step("drain", attempt=2), hook, timeout_s=10, heard=len)
+    assert (ssh_bench.root / "hooked").read_text() == "ran\n"
+    await provider.disconnect()
+
+
 async def test_the_lock_is_told_of_and_waited_for_only_so_long(ssh_bench: SshBench):
     provider = await connected(ssh_bench, step_timeout="8s")
     await Rollout(ssh_bench, generation=1).deploy(provider, ssh_bench.release("1.0.0"))

@@ -9,7 +9,7 @@ import pytest
 
 from fraisier.providers.bare_metal import BareMetalProvider
 from fraisier.providers.bare_metal.options import BareMetalOptions
-from fraisier.providers.errors import StaleToken
+from fraisier.providers.errors import CommandFailed, ReleaseMissing, StaleToken
 from fraisier.providers.models import Release, Step
 from fraisier.providers.testing import Rollout
 from tests.providers.by_hand import connected, only_tools
@@ -48,30 +48,80 @@ ACTS: dict[str, Callable[[BareMetalProvider, Step, Release], Awaitable[object]]]
 }
 
 
-@pytest.mark.parametrize("act", ACTS)
-async def test_a_new_token_is_flushed_before_anything_is_done_or_answered(
-    ssh_bench: SshBench, act: str, tmp_path: Path
-):
-    """Else a power cut could leave what was done without the token that keeps older attempts away from it."""
+@pytest.fixture
+def flushes(ssh_bench: SshBench, tmp_path: Path) -> Path:
+    """The file in which the host's ``sync`` writes down what it does."""
     only_tools(ssh_bench, tmp_path / "tools", "flock", "perl", "rm", "touch", "kill", without=("sync",))
-    log, spy = tmp_path / "log", tmp_path / "tools" / "sync"
+    log, spy = tmp_path / "flushes", tmp_path / "tools" / "sync"
     spy.write_text(SPY.format(root=ssh_bench.root, log=log, sync=shutil.which("sync")))
     spy.chmod(0o755)
-    provider = await connected(ssh_bench)
+    return log
+
+
+async def three_deployed(bench: SshBench) -> tuple[BareMetalProvider, Release]:
+    """A host with three releases and a worker that keeps two; the last one."""
+    provider = await connected(bench)
     for generation, version in enumerate(("1.0.0", "2.0.0", "3.0.0"), start=1):
-        release = ssh_bench.release(version)
-        await Rollout(ssh_bench, generation=generation).deploy(provider, release)
+        release = bench.release(version)
+        await Rollout(bench, generation=generation).deploy(provider, release)
     await provider.disconnect()
-    provider = await connected(ssh_bench, keep_releases=2)
+    return await connected(bench, keep_releases=2), release
+
+
+@pytest.mark.parametrize("act", ACTS)
+async def test_a_new_token_is_flushed_before_anything_is_done_or_answered(ssh_bench: SshBench, flushes: Path, act: str):
+    """Else a power cut could leave what was done without the token that keeps older attempts away from it."""
+    provider, release = await three_deployed(ssh_bench)
     if act == "stage":
         release = ssh_bench.release("4.0.0")
     rollout = Rollout(ssh_bench, generation=9)
     for attempt in (1, 2):
         before = done(ssh_bench)
-        log.write_text("")
+        flushes.write_text("")
         await ACTS[act](provider, rollout.step("drain" if act == "hook" else act, attempt), release)
-        first = log.read_text().splitlines()[0]
+        first = flushes.read_text().splitlines()[0]
         assert first == f"token {before}", (act, attempt)
+    await provider.disconnect()
+
+
+async def test_a_new_token_is_flushed_before_a_refusal_too(ssh_bench: SshBench, flushes: Path):
+    provider, _ = await three_deployed(ssh_bench)
+    flushes.write_text("")
+    with pytest.raises(ReleaseMissing):
+        await provider.activate(Rollout(ssh_bench, generation=9).step("activate"), ssh_bench.release("4.0.0"))
+    assert flushes.read_text().startswith("token ")
+    await provider.disconnect()
+
+
+async def test_a_token_that_another_attempt_did_not_come_to_flush_is_flushed_by_the_next(
+    ssh_bench: SshBench, flushes: Path
+):
+    provider, _ = await three_deployed(ssh_bench)
+    prune = Rollout(ssh_bench, generation=9).step("prune", 2)
+    with (ssh_bench.root / ".fraisier" / "token").open("a") as token:
+        token.write(f"9 {prune.token.ordinal} 1\n")
+    before = done(ssh_bench)
+    flushes.write_text("")
+    await provider.prune(prune, ssh_bench.service)
+    assert flushes.read_text().splitlines()[0] == f"token {before}"
+    await provider.disconnect()
+
+
+async def test_a_service_that_was_taken_down_is_not_taken_down_again(ssh_bench: SshBench):
+    """Whatever a power cut brings back, the log of effects tells."""
+    provider = await connected(ssh_bench, start_command=["false"])
+    release, state = ssh_bench.release("1.0.0"), ssh_bench.root / ".fraisier"
+    rollout = Rollout(ssh_bench, generation=1)
+    await provider.stage(rollout.step("stage"), release)
+    with pytest.raises(CommandFailed):
+        await provider.activate(rollout.step("activate"), release)
+    unsettled, back = (state / "unsettled").read_text(), Rollout(ssh_bench, generation=2)
+    for attempt in (1, 2):
+        assert (await provider.rollback(back.step("rollback", attempt), None)).changed
+        (marker,) = (state / "steps").glob("*.rollback")
+        marker.unlink()
+        (state / "unsettled").write_text(unsettled)
+    assert what(ssh_bench) == ["stage", "stop"]
     await provider.disconnect()
 
 

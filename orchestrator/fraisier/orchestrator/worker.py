@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from temporalio.client import Client
@@ -184,7 +185,8 @@ async def run_worker(region: str = "") -> None:
                 if deployment is not None:
                     await become_current(to.temporal, deployment)
                 logger.info("worker polls %s; stop it with SIGTERM", worker.task_queue)
-                await asyncio.to_thread(import_providers)
+                # Nobody waits for it, whatever hangs in it.
+                Thread(target=import_providers, daemon=True).start()
                 await stopped_or_lost(stop, to.nats.closed)
                 logger.info("worker ends: running steps have %s s", GRACE.total_seconds())
         await pool.close()

@@ -37,7 +37,7 @@ def import_providers() -> None:
     for name in provider_names():
         try:
             load_provider(name)
-        except Exception as error:  # noqa: BLE001 (whatever it is: who never asks for it must not suffer)
+        except BaseException as error:  # noqa: BLE001 (also sys.exit: who never asks for it must not suffer)
             logger.warning("provider %s cannot be had: %s", name, error)
 
 

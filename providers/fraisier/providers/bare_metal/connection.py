@@ -206,9 +206,8 @@ async def _send(process: asyncssh.SSHClientProcess[bytes], payload: Path | None)
     if payload is None:
         await _write(process, b"\n")
         return
-    # Not in a thread: it was read a moment ago, to check it, and so is in memory, where a change of threads costs more.
-    with payload.open("rb") as file:
-        while chunk := file.read(CHUNK):
+    with await asyncio.to_thread(payload.open, "rb") as file:
+        while chunk := await asyncio.to_thread(file.read, CHUNK):
             if not await _write(process, chunk):
                 return
 

@@ -21,7 +21,7 @@ LC_ALL=C
 export LC_ALL
 
 unit='' scope=system sudo=no units='' start='' stop='' hook='' phase='' mark='' release='' box=''
-environment='' shared_folders='' shared_files='' tied=no watching='' now='' noted='' grace=5 new_token=''
+environment='' shared_folders='' shared_files='' tied=no watching='' now='' grace=5 new_token=''
 switched_at='' switched_by='' switched_to='' names='' removed=0
 verb=$1
 shift
@@ -74,6 +74,7 @@ refuse() {
 farewell() {
   status=$?
   [ -z "$box" ] || discard "$box"
+  if [ "$status" != 0 ]; then flush_token; fi
   if [ "$status" != 0 ] && goes_down; then exit "$status"; fi
   say "ended $status"
 }
@@ -194,7 +195,7 @@ keep_token() {
   if [ "$generation" -gt "$seen_generation" ]; then new_token=newer; fi
 }
 
-# Before anything is done, or answered, that no older attempt may follow.
+# Before anything is done or answered that no older attempt may follow.
 flush_token() { if [ -n "$new_token" ]; then flush; fi; }
 
 token_is_flushed() {
@@ -203,11 +204,15 @@ token_is_flushed() {
   new_token=''
 }
 
+# What is older, as its id tells: `stage` forgets without the lock, and a newer attempt may have been here meanwhile.
 forget_steps() {
+  set --
   for marker in "$state/steps"/*; do
-    if [ -e "$marker" ]; then rm -f "$state/steps/"*; fi
-    return
+    of=${marker##*/} of=${of#*.} of=${of%%.*}
+    case $of in '' | *[!0-9]*) continue ;; esac
+    if [ "$of" -lt "$generation" ]; then set -- "$@" "$marker"; fi
   done
+  [ $# -eq 0 ] || rm -f "$@"
 }
 
 begin() {
@@ -233,19 +238,21 @@ record() {
 # note WHAT NAME: one line an effect, not flushed yet. A step's first one comes after an empty line, for what a power cut
 # left of a line is not the begin of this one.
 note() {
-  [ -n "$now" ] || now=$(date +%s)
-  if [ -z "$noted" ] && [ -s "$state/effects" ]; then echo >>"$state/effects"; fi
-  noted=yes
+  if [ -z "$now" ]; then
+    now=$(date +%s)
+    if [ -s "$state/effects" ]; then echo >>"$state/effects"; fi
+  fi
   printf '%s %s.%s.%s %s %s %s\n' "$now" "$generation" "$ordinal" "$attempt" "$step" "$1" "$2" >>"$state/effects"
 }
 
 # --- releases -------------------------------------------------------------------------------------------------------
 
-# The release that `current` points to, into `running`; after look_back, if that is needed too.
+# The release that `current` points to, into `running`; after look_back, if that is needed too. Another link to the same
+# folder is as good, though `inspect` tells of it.
 find_running() {
   running=''
   [ -L "$root/current" ] || return 0
-  if [ -n "$switched_to" ] && [ "$root/current" -ef "$root/releases/$switched_to" ]; then
+  if [ "$verb" != inspect ] && [ -n "$switched_to" ] && [ "$root/current" -ef "$root/releases/$switched_to" ]; then
     running=$switched_to
     return
   fi
@@ -257,28 +264,23 @@ find_running() {
 staged() { [ -d "$root/releases/$1" ] && read_line "$state/releases/$1"; }
 
 # Reads the log of effects, unless that was done: the last switch of the service into `switched_at`, `switched_by` (a step) and
-# `switched_to`; the names of releases into `names`, last activated first, then what was only staged; and the time, which
-# awk takes for a seed, into `now`.
+# `switched_to`; the names of releases into `names`, last activated first, then what was only staged.
 look_back() {
-  [ -z "$now" ] && [ -f "$state/effects" ] || return 0
+  [ -z "$switched_at" ] && [ -f "$state/effects" ] || return 0
   names=$(awk '
+    NF != 5 { next }
     $4 == "activate" || $4 == "rollback" || $4 == "stop" { last = $1 " " $3 " " $5 }
     $4 == "activate" || $4 == "rollback" { ran[++n] = $5 }
     $4 == "stage" { came[++m] = $5 }
     END {
-      srand()
-      print (last == "" ? "- - -" : last), srand()
+      print (last == "" ? "- - -" : last)
       for (; n; n--) if (!seen[ran[n]]++) print ran[n]
       for (; m; m--) if (!seen[came[m]]++) print came[m]
     }' "$state/effects")
   # shellcheck disable=SC2086 # words, none of which holds a space
   set -- $names
   switched_at=$1 switched_by=$2 switched_to=$3
-  case $4 in
-    *[!0-9]*) ;;
-    ??????????*) now=$4 ;;
-  esac
-  shift 4
+  shift 3
   names=$*
 }
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from fraisier.providers.bare_metal import script
-from fraisier.providers.bare_metal.artifact import check_artifact
+from fraisier.providers.bare_metal.artifact import checked_artifact
 from fraisier.providers.bare_metal.commands import CUE, HELD, NOTHING, Completed, Stdin
 from fraisier.providers.bare_metal.options import BareMetalOptions
 from fraisier.providers.errors import (
@@ -119,7 +119,7 @@ class BareMetalProvider(LifecycleProvider):
 
     async def stage(self, step: Step, release: Release) -> StepResult:
         """Send the artifact, unless the host has it, and unpack it beside what runs, in the place of the oldest one."""
-        artifact = await asyncio.to_thread(check_artifact, release, target=self.target)
+        artifact = await checked_artifact(release, target=self.target)
         environment = await self._environment(step)
         arguments = script.act("stage", self._options, step, release.ref, environment=environment)
         done = await self._run("stage", arguments, stdin=Stdin(environment, artifact, CUE))

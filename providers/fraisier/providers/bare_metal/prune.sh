@@ -1,10 +1,10 @@
 # Goes with ground.sh: old releases are removed.
 
-# Nothing is flushed where this generation was here before: what a power cut brings back is pruned another time, and
-# whoever is older than the generation is kept away by the token of what was done before this.
+# Nothing is flushed where another step of this generation was here before: what a power cut brings back is pruned another
+# time, and whoever is older than the generation is kept away by the token of what was done before this.
 do_prune() {
   begin
-  if [ "$new_token" = same ]; then new_token=''; fi
+  if [ "$new_token" = same ] && [ "$ordinal" -gt "$seen_ordinal" ]; then new_token=''; fi
   prune_to "$keep"
   record "$((removed > 0))" "removed $removed"
 }

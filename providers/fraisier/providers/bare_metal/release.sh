@@ -26,7 +26,7 @@ do_stage() {
     stay
     return
   fi
-  look_back
+  if is_full; then look_back; fi
   find_running
   [ "$running" != "$release" ] || refuse 78 "$root/current points to $release, which no rollout brought: move it away"
   # The marker first: what is half gone is not there.
@@ -65,11 +65,13 @@ stay() {
   say_kept
 }
 
-# With this release there are as many as are kept: what would be pruned once it runs goes now, which spares another step.
-# What runs stays, so that the way back is there.
-make_room() {
+# With one more there are as many as are kept: what would be pruned once it runs goes now, which spares another step. What
+# runs stays, so that the way back is there.
+make_room() { if is_full; then prune_to "$((keep - 1))"; fi; }
+
+is_full() {
   set -- "$state/releases"/*
-  [ "$#" -lt "$keep" ] || prune_to "$((keep - 1))"
+  [ "$#" -ge "$keep" ]
 }
 
 # How many releases are here at most: where none is too many, there is nothing to prune.

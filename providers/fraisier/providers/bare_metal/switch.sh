@@ -32,8 +32,13 @@ do_rollback() {
 }
 
 take_down() {
-  if [ ! -L "$root/current" ] && [ ! -s "$state/unsettled" ]; then
+  if [ ! -L "$root/current" ] && [ ! -s "$state/unsettled" ] && [ -z "${switched_to#-}" ]; then
     record 0 unchanged
+    return
+  fi
+  if [ ! -L "$root/current" ] && [ "$switched_to $switched_by" = "- $step" ]; then
+    : >"$state/unsettled"
+    record 1 stopped
     return
   fi
   flush_token
@@ -41,7 +46,7 @@ take_down() {
     stop_unit
     leave_units ''
     if [ -n "$gone" ]; then systemctl_ daemon-reload; fi
-  else
+  elif [ -L "$root/current" ]; then # or nothing was started, or it was stopped already
     command_of "$running" stop
     stop_service "$text" ''
   fi
