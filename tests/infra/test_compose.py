@@ -19,7 +19,7 @@ from temporalio.client import Client
 
 from fraisier.orchestrator.launcher import find_server
 from fraisier.orchestrator.stack.ports import free_ports
-from tests.support.docker_engine import Engine, docker
+from tests.support.docker_engine import Engine
 from tests.support.releases import MakeRelease
 from tests.support.stand_ins import CERTIFICATES, DOCKER, NATS, NATS_BOX, PYTHON, TEMPORAL, public_images
 from tests.support.systemd_hosts import SystemdHost
@@ -48,9 +48,7 @@ class Compose:
         done = subprocess.run(
             [self.program, *arguments], cwd=self.folder, env=env, capture_output=True, text=True, check=False
         )
-        assert done.returncode == 0, (
-            f"{' '.join(arguments)}: {done.stdout[-3000:]}{done.stderr[-3000:]}{_images_of_late()}"
-        )
+        assert done.returncode == 0, f"{' '.join(arguments)}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
         return done.stdout
 
 
@@ -93,15 +91,6 @@ def deployer(systemd_hosts: list[SystemdHost], compose: Compose, docker_engine: 
         os.chown(path, WORKER_UID, WORKER_UID)
     yield host
     docker_engine.run("network", "disconnect", network, host.container)
-
-
-def _images_of_late() -> str:
-    """What has become of the engine's images: one that is gone shows as one that cannot be pulled."""
-    seen = "{{.Time}} {{.Action}} {{.Actor.ID}} {{.Actor.Attributes.name}}"
-    late = docker(
-        ["events", "--since", "15m", "--until", "0s", "--filter", "type=image", "--format", seen], check=False
-    )
-    return f"\n{docker(['images', '--all'], check=False)}{late}"
 
 
 def _copy_project(folder: Path) -> None:
@@ -193,7 +182,7 @@ async def test_the_worker_registers_and_a_rollout_runs(
     compose: Compose, deployer: SystemdHost, make_release: MakeRelease, tmp_path: Path
 ):
     deployer.run("find", "/opt/api", "-mindepth", "1", "-delete")
-    compose.run("up", "--detach", "--build", "--no-deps", "--wait", "fraisier")
+    compose.run("up", "--detach", "--build", "--wait", "fraisier")
     manifest = {
         "service": "api",
         "release": {"version": "1.0.0", "artifact": make_release("1.0.0").name},

@@ -74,8 +74,10 @@ refuse() {
 farewell() {
   status=$?
   [ -z "$box" ] || discard "$box"
-  if [ "$status" != 0 ]; then flush_token; fi
-  if [ "$status" != 0 ] && goes_down; then exit "$status"; fi
+  if [ "$status" != 0 ]; then
+    flush_token
+    if goes_down; then exit "$status"; fi
+  fi
   say "ended $status"
 }
 

@@ -5,14 +5,15 @@
 do_prune() {
   begin
   if [ "$new_token" = same ] && [ "$ordinal" -gt "$seen_ordinal" ]; then new_token=''; fi
+  look_back
+  find_running
   prune_to "$keep"
   record "$((removed > 0))" "removed $removed"
 }
 
-# prune_to NUMBER: remove all but so many releases, last activated first, and what runs. Into `removed`, how many.
+# prune_to NUMBER: after look_back and find_running, remove all but so many releases, last activated first, and what runs.
+# Into `removed`, how many.
 prune_to() {
-  look_back
-  find_running
   find_kept
   removed=0 left=$1
   for name in $kept; do
