@@ -7,7 +7,7 @@ import uuid
 from dataclasses import replace
 from typing import Any
 
-from nats.js.errors import APIError
+from nats.js.errors import APIError, NotFoundError
 from temporalio.service import RPCError
 
 from fraisier.nats import new_event
@@ -100,7 +100,10 @@ async def taken_back(scene: Scene) -> None:
 async def _repeat(scene: Scene, js: Any, story: Story) -> None:
     """Publish another content under a subject that is taken: the stream must refuse it."""
     subject = f"fraisier.deployment.global.{story.service}.{story.rollout_id}.triggered.*"
-    last = await js.get_last_msg("DEPLOYMENT_EVENTS", subject)
+    try:
+        last = await js.get_last_msg("DEPLOYMENT_EVENTS", subject)
+    except NotFoundError:
+        return  # it stands before its first event
     mark = f"forged-{uuid.uuid4()}"
     try:
         await js.publish(last.subject, b"forged", headers={"Nats-Msg-Id": mark})
