@@ -23,6 +23,9 @@ GLOBAL = "global"
 EARLY = "mint-early"
 """Histories from before it mint a wave's generation after the gate before it."""
 
+FIRST = "mint-beside-preflight"
+"""Histories from before it mint the first wave's generation after the preflight."""
+
 BEGIN = "begin-wave"
 """Histories from before it take a step for what the gate before a wave said, for each position, and for its start."""
 

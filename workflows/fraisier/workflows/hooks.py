@@ -21,6 +21,10 @@ class RegionHooks:
         self._hooks = hooks or Hooks()
         self._board = board
 
+    def has(self, scope: Scope, moment: Moment) -> bool:
+        """Whether anything runs then."""
+        return bool(self._hooks.at(scope, moment))
+
     async def run(self, scope: Scope, moment: Moment, targets: Sequence[TargetPlan]) -> bool:
         """Run a moment's hooks over targets; when one fails, the later ones do not run and all the targets fail."""
         error = await self._run(scope, moment, targets)

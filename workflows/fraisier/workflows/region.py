@@ -27,7 +27,10 @@ from fraisier.workflows.plans import TargetPlan
 from fraisier.workflows.policy import EVENT, Options
 from fraisier.workflows.steps import EventInput, PruneInput
 from fraisier.workflows.targets import TargetBoard
-from fraisier.workflows.window import in_window, long_enough
+from fraisier.workflows.window import all_of, in_window, long_enough
+
+BESIDE = "beside-the-event"
+"""Histories from before it tell that a region starts before they stage, and that it is done after they prune."""
 
 
 @workflow.defn
@@ -64,14 +67,14 @@ class RegionWorkflow:
     @workflow.run
     async def run(self, order: RegionInput) -> RegionReport:
         """The region's story."""
-        if order.carried is None:
-            await self._announce("deployment.started")
-        if order.carried or (not self._over() and await self._enter()):
-            await self._stage()
+        await (self._open() if order.carried is None else self._stage())
         await self._deploy_all(order.carried.batch if order.carried else ())
         if self._outcome() is RegionOutcome.SUCCEEDED:
             await self._hooks.run("region", "after", self._board.standing(TargetOutcome.SUCCEEDED))
         outcome = self._outcome()
+        if outcome is RegionOutcome.SUCCEEDED and workflow.patched(BESIDE):
+            await all_of((self._prune(), self._close(outcome)))
+            return self._report(outcome)
         if outcome is RegionOutcome.SUCCEEDED:
             await self._prune()
         elif outcome is RegionOutcome.FAILED:
@@ -109,10 +112,16 @@ class RegionWorkflow:
         """How the targets stand now."""
         return self._report(self._outcome())
 
-    async def _enter(self) -> bool:
-        return bool(self._order.done) or await self._hooks.run(
-            "region", "before", self._board.standing(TargetOutcome.PENDING)
-        )
+    async def _open(self) -> None:
+        """Tell that the region starts, and stage beside that, unless hooks come first: it changes nothing that runs."""
+        hooks = not self._order.done and self._hooks.has("region", "before")
+        if not self._over() and not hooks and workflow.patched(BESIDE):
+            await all_of((self._announce("deployment.started"), self._stage()))
+            return
+        await self._announce("deployment.started")
+        waiting = self._board.standing(TargetOutcome.PENDING)
+        if not self._over() and (not hooks or await self._hooks.run("region", "before", waiting)):
+            await self._stage()
 
     async def _stage(self) -> None:
         waiting = self._board.standing(TargetOutcome.PENDING)

@@ -10,7 +10,7 @@ from fraisier.workflows.arithmetic import region_failed
 from fraisier.workflows.carrying import Position
 from fraisier.workflows.contracts import RegionOutcome, RolloutInput, RolloutPhase, RolloutResult
 from fraisier.workflows.controls import Interrupted
-from fraisier.workflows.evidence import note_of
+from fraisier.workflows.evidence import FIRST, note_of
 from fraisier.workflows.failures import describe, was_refused
 from fraisier.workflows.gate_steps import Verdict
 from fraisier.workflows.migrations import MigrationFailed
@@ -100,6 +100,8 @@ class RolloutWorkflow(WayBack):
         targets = sum(len(region.targets) for region in self._plan.regions.values())
         patience = f"one that does not answer is tried for {UNREACHABLE_AFTER_S:.0f} s"
         self._go(RolloutPhase.PREFLIGHT, f"the preflight of {targets} targets; {patience}")
+        if workflow.patched(FIRST):
+            self._evidence.mint_early(note_of(1))
         await self._look(self._plan.regions, Position())
         refused = [why for wave in self._plan.waves for name in wave.regions for why in self._unfit(wave, name)]
         if refused:
