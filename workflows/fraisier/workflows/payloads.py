@@ -7,8 +7,6 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadCodec
 
@@ -68,6 +66,8 @@ class KeyRing:
     def seal(self, payload: Payload) -> Payload:
         """The payload, encrypted with the first key."""
         name = next(iter(self.keys))
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 (slow, and most have no keys)
+
         nonce = os.urandom(NONCE_BYTES)
         hidden = AESGCM(self.keys[name]).encrypt(nonce, payload.SerializeToString(), name.encode())
         return Payload(metadata={ENCODING: SEALED, KEY_ID: name.encode()}, data=nonce + hidden)
@@ -84,6 +84,9 @@ class KeyRing:
             raise PayloadUnreadable(
                 f"a payload was encrypted with the key {name}, which is not in {VARIABLE} ({has}): add its line"
             )
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 (as above)
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+
         nonce, hidden = payload.data[:NONCE_BYTES], payload.data[NONCE_BYTES:]
         try:
             return Payload.FromString(AESGCM(self.keys[name]).decrypt(nonce, hidden, name.encode()))
