@@ -86,8 +86,8 @@ MADE_ANEW = {
     Gatekeeper: {"_order", "_state", "_controls", "_evidence", "_show"},
     Requests: {"_order", "_state", "_controls", "_obey", "_refuse", "_listening", "_obeying"},
 }
-"""What a run need not hand over: nothing is asked, voted on, promoted, decided, obeyed or minted early when it ends,
-and its order holds the plan."""
+"""What a run need not hand over: nothing is asked, voted on, promoted, decided or obeyed when it ends, a generation is
+minted anew, and its order holds the plan."""
 
 
 def test_every_part_of_a_rollout_hands_over_whatever_it_remembers():

@@ -1,12 +1,12 @@
 """`RegionWorkflow`: one region's forward part: stage everywhere, then batch by batch activate and check."""
 
-from collections.abc import Sequence
-from typing import Any
+import asyncio
+from collections.abc import Awaitable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
-from fraisier.workflows.activities.events import EventActivities
 from fraisier.workflows.activities.targets import TargetActivities
 from fraisier.workflows.arithmetic import region_failed
 from fraisier.workflows.batch_freeze import BatchFreeze
@@ -24,10 +24,13 @@ from fraisier.workflows.failures import describe
 from fraisier.workflows.hooks import RegionHooks
 from fraisier.workflows.placement import run_placed
 from fraisier.workflows.plans import TargetPlan
-from fraisier.workflows.policy import EVENT, Options
-from fraisier.workflows.steps import EventInput, PruneInput
+from fraisier.workflows.policy import Options
+from fraisier.workflows.region_events import tell_of_region
+from fraisier.workflows.steps import PruneInput
 from fraisier.workflows.targets import TargetBoard
-from fraisier.workflows.window import all_of, in_window, long_enough
+from fraisier.workflows.window import in_window, long_enough
+
+T = TypeVar("T")
 
 BESIDE = "beside-the-event"
 """Histories from before it tell that a region starts before they stage, and that it is done after they prune."""
@@ -67,13 +70,14 @@ class RegionWorkflow:
     @workflow.run
     async def run(self, order: RegionInput) -> RegionReport:
         """The region's story."""
-        await (self._open() if order.carried is None else self._stage())
+        if await (self._open() if order.carried is None else self._stage()):
+            self._renew()
         await self._deploy_all(order.carried.batch if order.carried else ())
         if self._outcome() is RegionOutcome.SUCCEEDED:
             await self._hooks.run("region", "after", self._board.standing(TargetOutcome.SUCCEEDED))
         outcome = self._outcome()
         if outcome is RegionOutcome.SUCCEEDED and workflow.patched(BESIDE):
-            await all_of((self._prune(), self._close(outcome)))
+            await self._beside(self._close(outcome), self._prune())
             return self._report(outcome)
         if outcome is RegionOutcome.SUCCEEDED:
             await self._prune()
@@ -112,18 +116,30 @@ class RegionWorkflow:
         """How the targets stand now."""
         return self._report(self._outcome())
 
-    async def _open(self) -> None:
-        """Tell that the region starts, and stage beside that, unless hooks come first: it changes nothing that runs."""
+    async def _open(self) -> bool:
+        """Tell that the region starts, and stage beside that, unless hooks come first; returns what staging does."""
         hooks = not self._order.done and self._hooks.has("region", "before")
         if not self._over() and not hooks and workflow.patched(BESIDE):
-            await all_of((self._announce("deployment.started"), self._stage()))
-            return
+            return await self._beside(self._announce("deployment.started"), self._stage())
         await self._announce("deployment.started")
         waiting = self._board.standing(TargetOutcome.PENDING)
-        if not self._over() and (not hooks or await self._hooks.run("region", "before", waiting)):
-            await self._stage()
+        entered = not self._over() and (not hooks or await self._hooks.run("region", "before", waiting))
+        return entered and await self._stage()
 
-    async def _stage(self) -> None:
+    async def _beside(self, telling: Awaitable[None], doing: Coroutine[Any, Any, T]) -> T:
+        """Do something while something is told; where that cannot be, no step goes on."""
+        task = asyncio.create_task(doing)
+        try:
+            await telling
+        except BaseException:
+            self._board.stop()
+            raise
+        finally:
+            done = await task
+        return done
+
+    async def _stage(self) -> bool:
+        """Stage everywhere; returns whether a run with a history of its own must go on with it."""
         waiting = self._board.standing(TargetOutcome.PENDING)
         self._say(f"staging on {len(waiting)} targets; nothing changes yet")
 
@@ -132,8 +148,7 @@ class RegionWorkflow:
             if done is not None:
                 self._board.note(target.name, outcome=TargetOutcome.STAGED)
 
-        if await in_window(waiting, one):
-            self._renew()
+        return bool(await in_window(waiting, one))
 
     def _renew(self, batch: Sequence[TargetPlan] = ()) -> None:
         """Go on in a run with a history of its own; nothing is under way. A region that is over ends in this one.
@@ -268,27 +283,7 @@ class RegionWorkflow:
             await self._announce("deployment.failed", detail=self._report(outcome).error)
 
     async def _announce(self, event_type: str, **data: str) -> None:
-        order = self._order
-        await workflow.execute_activity_method(
-            EventActivities.publish,
-            EventInput(
-                event_type=event_type,
-                rollout_id=order.rollout_id,
-                service=order.release.service,
-                region=order.region.name,
-                step=f"{order.generation}.region",
-                data={
-                    "version": order.release.version,
-                    "release_digest": order.release.digest,
-                    "generation": order.generation,
-                    "wave": order.wave,
-                    "scope": "region",
-                    **data,
-                },
-            ),
-            summary=f"{event_type} {order.region.name}",
-            **EVENT,
-        )
+        await tell_of_region(self._order, event_type, "region", wave=self._order.wave, **data)
 
     def _report(self, outcome: RegionOutcome) -> RegionReport:
         return RegionReport(region=self._order.region.name, outcome=outcome, targets=self._board.reports())

@@ -4,15 +4,13 @@ from collections.abc import Sequence
 
 from temporalio import workflow
 
-from fraisier.workflows.activities.events import EventActivities
 from fraisier.workflows.activities.targets import TargetActivities
 from fraisier.workflows.arithmetic import batches
 from fraisier.workflows.contracts import RegionOutcome, RegionReport, RollbackInput, TargetOutcome
 from fraisier.workflows.details import region_details
 from fraisier.workflows.hooks import RegionHooks
 from fraisier.workflows.plans import TargetPlan
-from fraisier.workflows.policy import EVENT
-from fraisier.workflows.steps import EventInput
+from fraisier.workflows.region_events import tell_of_region
 from fraisier.workflows.targets import TargetBoard
 from fraisier.workflows.window import in_window, long_enough
 
@@ -101,30 +99,9 @@ class RegionRollbackWorkflow:
         return [target for target in targets if target in back]
 
     async def _announce(self, outcome: RegionOutcome) -> None:
-        order = self._order
-        report = self._report(outcome)
-        back = outcome is RegionOutcome.ROLLED_BACK
-        event_type = "deployment.rolled_back" if back else "deployment.failed"
-        await workflow.execute_activity_method(
-            EventActivities.publish,
-            EventInput(
-                event_type=event_type,
-                rollout_id=order.rollout_id,
-                service=order.release.service,
-                region=order.region.name,
-                step=f"{order.generation}.rollback",
-                data={
-                    "version": order.release.version,
-                    "release_digest": order.release.digest,
-                    "generation": order.generation,
-                    "scope": "region",
-                    "reason": order.reason,
-                    "detail": report.error,
-                },
-            ),
-            summary=f"{event_type} {order.region.name}",
-            **EVENT,
-        )
+        event_type = "deployment.rolled_back" if outcome is RegionOutcome.ROLLED_BACK else "deployment.failed"
+        detail = self._report(outcome).error
+        await tell_of_region(self._order, event_type, "rollback", reason=self._order.reason, detail=detail)
 
     def _report(self, outcome: RegionOutcome) -> RegionReport:
         return RegionReport(region=self._order.region.name, outcome=outcome, targets=self._board.reports())

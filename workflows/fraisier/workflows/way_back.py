@@ -134,7 +134,7 @@ class WayBack(RolloutDesk):
     # -- the next run --------------------------------------------------------------------------------------
 
     async def _renew(self, at: Position) -> None:
-        """Go on at a position in a run with a history of its own; nothing is under way.
+        """Go on at a position in a run with a history of its own; nothing is under way that the next one needs.
 
         Raises:
             Interrupted: it was asked to end while a verb was still being obeyed, so it goes back in this run.
