@@ -166,9 +166,13 @@ async def test_a_region_whose_start_cannot_be_told_stages_no_further(harness: Ha
     held.refused = True
     staging = harness.world.blocked["a1", "stage"] = asyncio.Event()
     handle = await harness.start(make_plan(["a"], targets=3))
+    region = await first_region(harness, handle.id)
     await asyncio.wait_for(harness.world.entered["a1", "stage"].wait(), 60)
     held.stored.set()
     result = await harness.finish(handle)  # though a1 is never staged
+    kinds = [event.WhichOneof("attributes") for event in await history_of(harness, region)]
+    asked_to_end = kinds.index("activity_task_cancel_requested_event_attributes")
+    assert "activity_task_completed_event_attributes" in kinds[asked_to_end:]  # and was waited for
     assert not staging.is_set()
     assert result.phase is RolloutPhase.FAILED
     assert "the stream takes no more" in result.reason
