@@ -16,8 +16,8 @@ PLOTS = {
     "streams": ("kB", " kb"),
 }
 """By file, the unit and how the columns end that it shows."""
-ROW_PX = 9
-"""How large the names of rows are, below the memory."""
+ROW_PX, NAME_PX = 9, 12
+"""How large the names of rows are, below the memory, and how much room each takes."""
 
 
 def draw(table: Path, into: Path) -> None:
@@ -31,6 +31,7 @@ def draw(table: Path, into: Path) -> None:
         if name == "memory":
             chart.x_labels = _begun(rows)
             chart.x_label_rotation = 90
+            chart.config.width = max(chart.config.width, NAME_PX * len(chart.x_labels))
             chart.config.style = DefaultStyle(label_font_size=ROW_PX)
         for column in (column for column in columns if column.endswith(ends)):
             chart.add(
