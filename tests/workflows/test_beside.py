@@ -1,7 +1,7 @@
 """What a rollout does beside an event that is not stored yet, and what it does not."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -62,12 +62,11 @@ async def harness(temporal_client: Client, nats_client: NatsClient, held: Held) 
         yield running
 
 
-async def history_of(harness: Harness, workflow_id: str) -> list[HistoryEvent]:
-    handle = harness.client.get_workflow_handle(workflow_id)
-    return [event async for event in handle.fetch_history_events()]
+async def history_of(harness: Harness, workflow_id: str) -> Sequence[HistoryEvent]:
+    return (await harness.client.get_workflow_handle(workflow_id).fetch_history()).events
 
 
-def scheduled(events: list[HistoryEvent]) -> list[tuple[str, int]]:
+def scheduled(events: Sequence[HistoryEvent]) -> list[tuple[str, int]]:
     """The activities that were asked for, and after which workflow task each was."""
     asked = [
         event.activity_task_scheduled_event_attributes
@@ -84,7 +83,7 @@ async def first_region(harness: Harness, workflow_id: str) -> str:
     async def asked() -> bool:
         nonlocal child
         for event in await history_of(harness, workflow_id):
-            child = event.child_workflow_execution_started_event_attributes.workflow_execution.workflow_id or child
+            child = child or event.child_workflow_execution_started_event_attributes.workflow_execution.workflow_id
         return bool(child and scheduled(await history_of(harness, child)))
 
     await until(asked)

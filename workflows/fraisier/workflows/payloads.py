@@ -65,9 +65,9 @@ class KeyRing:
 
     def seal(self, payload: Payload) -> Payload:
         """The payload, encrypted with the first key."""
-        name = next(iter(self.keys))
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 (slow, and most have no keys)
 
+        name = next(iter(self.keys))
         nonce = os.urandom(NONCE_BYTES)
         hidden = AESGCM(self.keys[name]).encrypt(nonce, payload.SerializeToString(), name.encode())
         return Payload(metadata={ENCODING: SEALED, KEY_ID: name.encode()}, data=nonce + hidden)
@@ -78,15 +78,15 @@ class KeyRing:
         Raises:
             PayloadUnreadable: the key is not there, or the payload was changed.
         """
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 (as above)
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+
         name = payload.metadata[KEY_ID].decode()
         if name not in self.keys:
             has = f"it has {', '.join(self.keys)}" if self.keys else "it is not set"
             raise PayloadUnreadable(
                 f"a payload was encrypted with the key {name}, which is not in {VARIABLE} ({has}): add its line"
             )
-        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 (as above)
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
-
         nonce, hidden = payload.data[:NONCE_BYTES], payload.data[NONCE_BYTES:]
         try:
             return Payload.FromString(AESGCM(self.keys[name]).decrypt(nonce, hidden, name.encode()))
