@@ -15,6 +15,12 @@ from fraisier.workflows.plans import Plan, RegionPlan, ReleasePlan
 
 M = TypeVar("M", bound=Model)
 
+EDITION = 1
+"""How a region that is started now goes about it; what a higher one does otherwise stands at its workflows.
+
+A patch costs every history a mark and a search attribute. Of what this edition has, a region's history needs none.
+"""
+
 REGION_WAITS = "region_waits"
 """The signal by which a region tells its rollout what it waits for."""
 
@@ -125,6 +131,7 @@ class RegionInput(Model):
         done: targets that an earlier run of this rollout has brought to the release.
         only_canary: whether it ends after its canary.
         heeds_freeze: whether a freeze of all services keeps its next batch from starting.
+        edition: see `EDITION`; 0 asks for each patch.
         carried: where an earlier run of the workflow stopped.
     """
 
@@ -138,6 +145,7 @@ class RegionInput(Model):
     done: tuple[str, ...] = ()
     only_canary: bool = False
     heeds_freeze: bool = False
+    edition: int = 0
     carried: RegionCarry | None = None
 
 
@@ -204,6 +212,7 @@ class RollbackInput(Model):
         targets: the touched targets.
         previous: what each of them ran before; a target that is not in it ran nothing.
         reason: why, for the events.
+        edition: see `EDITION`; 0 asks for each patch.
         carried: where an earlier run of the workflow stopped.
         batches_done: how many batches earlier runs took back.
     """
@@ -215,6 +224,7 @@ class RollbackInput(Model):
     targets: tuple[str, ...]
     previous: dict[str, ReleaseRef] = Field(default_factory=dict)
     reason: str = ""
+    edition: int = 0
     carried: BoardCarry | None = None
     batches_done: int = 0
 

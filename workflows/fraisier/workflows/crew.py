@@ -9,6 +9,7 @@ from temporalio import workflow
 from temporalio.exceptions import FailureError, is_cancelled_exception
 
 from fraisier.workflows.contracts import (
+    EDITION,
     RegionInput,
     RegionOutcome,
     RegionReport,
@@ -174,6 +175,7 @@ class Crew(CrewBack):
             done=done,
             only_canary=region.promotion is not None and not done,
             heeds_freeze=self._plan.heeds_freeze and name not in self._controls.let_start,
+            edition=EDITION,
         )
         handle = await workflow.start_child_workflow(
             RegionWorkflow.run,

@@ -6,7 +6,14 @@ from collections.abc import Callable, Iterable
 from temporalio import workflow
 from temporalio.exceptions import FailureError
 
-from fraisier.workflows.contracts import RegionOutcome, RegionReport, RollbackInput, RolloutInput, TargetOutcome
+from fraisier.workflows.contracts import (
+    EDITION,
+    RegionOutcome,
+    RegionReport,
+    RollbackInput,
+    RolloutInput,
+    TargetOutcome,
+)
 from fraisier.workflows.failures import describe
 from fraisier.workflows.plans import Plan
 from fraisier.workflows.region_rollback import RegionRollbackWorkflow
@@ -78,6 +85,7 @@ class CrewBack:
             targets=self._state.touched[name],
             previous=self._state.previous.get(name, {}),
             reason=reason,
+            edition=EDITION,
         )
         report = await self._ask_back(name, order)
         self._state.region(name, report.outcome.value, report.error)

@@ -33,7 +33,8 @@ from fraisier.workflows.window import in_window, long_enough
 T = TypeVar("T")
 
 BESIDE = "beside-the-event"
-"""Histories from before it tell that a region starts before they stage, and that it is done after they prune."""
+"""Histories from before it tell that a region starts before they stage, and that it is done after they prune.
+Regions of edition 1 need not ask."""
 
 
 @workflow.defn
@@ -57,6 +58,7 @@ class RegionWorkflow:
             release=order.release,
             region=order.region,
             generation=order.generation,
+            edition=order.edition,
             carried=order.carried.board if order.carried else None,
         )
         self._hooks = RegionHooks(order.region.hooks, self._board)
@@ -76,7 +78,7 @@ class RegionWorkflow:
         if self._outcome() is RegionOutcome.SUCCEEDED:
             await self._hooks.run("region", "after", self._board.standing(TargetOutcome.SUCCEEDED))
         outcome = self._outcome()
-        if outcome is RegionOutcome.SUCCEEDED and workflow.patched(BESIDE):
+        if outcome is RegionOutcome.SUCCEEDED and self._goes_beside():
             await self._beside(self._close(outcome), self._prune())
             return self._report(outcome)
         if outcome is RegionOutcome.SUCCEEDED:
@@ -119,12 +121,15 @@ class RegionWorkflow:
     async def _open(self) -> bool:
         """Tell that the region starts, and stage beside that, unless hooks come first; returns what staging does."""
         hooks = not self._order.done and self._hooks.has("region", "before")
-        if not self._over() and not hooks and workflow.patched(BESIDE):
+        if not self._over() and not hooks and self._goes_beside():
             return await self._beside(self._announce("deployment.started"), self._stage())
         await self._announce("deployment.started")
         waiting = self._board.standing(TargetOutcome.PENDING)
         entered = not self._over() and (not hooks or await self._hooks.run("region", "before", waiting))
         return entered and await self._stage()
+
+    def _goes_beside(self) -> bool:
+        return self._order.edition >= 1 or workflow.patched(BESIDE)
 
     async def _beside(self, telling: Awaitable[None], doing: Coroutine[Any, Any, T]) -> T:
         """Do something while something is told; where that cannot be, no step goes on."""

@@ -36,6 +36,7 @@ class RegionRollbackWorkflow:
             release=order.release,
             region=region,
             generation=order.generation,
+            edition=order.edition,
             carried=order.carried,
         )
 

@@ -26,6 +26,7 @@ class TargetBoard:
         release: what is shipped.
         region: the region's plan.
         generation: the fencing generation of this run.
+        edition: see `EDITION`.
         carried: what an earlier run of the workflow knew.
     """
 
@@ -36,6 +37,7 @@ class TargetBoard:
         release: ReleasePlan,
         region: RegionPlan,
         generation: int,
+        edition: int,
         carried: BoardCarry | None = None,
     ) -> None:
         self._rollout_id = rollout_id
@@ -51,7 +53,7 @@ class TargetBoard:
             self._reports |= {report.target: report for report in carried.reports}
             self._ordinal = carried.ordinal
         self._stopping = False
-        self._together = Together(self._run)
+        self._together = Together(self._run, edition)
 
     @property
     def stopping(self) -> bool:

@@ -25,7 +25,7 @@ SUMMARY = 200
 """How long a summary may be, in characters: Temporal takes no more than 400 bytes."""
 
 PATCH = "steps-together"
-"""Histories from before it have an activity a target."""
+"""Histories from before it have an activity a target. Regions of edition 1 need not ask."""
 
 Run = Callable[[Any, Any, str], Awaitable[Any]]
 """Runs an activity, given its input and its summary."""
@@ -36,10 +36,12 @@ class Together:
 
     Args:
         run: runs an activity to its end.
+        edition: of the region, see `EDITION`.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, edition: int) -> None:
         self._run = run
+        self._edition = edition
         self._asked: dict[str, list[_Asked]] = {}
 
     async def take(self, activity: Any, order: StepInput) -> Any:
@@ -48,7 +50,7 @@ class Together:
         Raises:
             FailureError: the step failed or was stopped, or the activity did, with all that were in it.
         """
-        if not workflow.patched(PATCH):
+        if self._edition < 1 and not workflow.patched(PATCH):
             return await self._alone(activity, order)
         mine = _Asked(order)
         self._asked.setdefault(activity.__name__, []).append(mine)
