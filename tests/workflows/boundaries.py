@@ -2,10 +2,12 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from temporalio import activity
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
+
+from fraisier.workflows.steps import EventInput
 
 BEFORE, AFTER = "before", "after"
 REGIONS = "regions"
@@ -13,26 +15,43 @@ REGIONS = "regions"
 Act = Callable[[], Awaitable[None]]
 
 
+class Boundary(NamedTuple):
+    """A moment of a rollout: the same one in every run of it, also where activities that run at once begin by chance.
+
+    Attributes:
+        activity: what begins or ends, as `Passage.passed` names it.
+        which: the first of that name is 1.
+        when: before it begins, or after its effect and before Temporal hears of it.
+    """
+
+    activity: str
+    which: int
+    when: str
+
+
 @dataclass
 class Passage:
     """The boundaries of one rollout, as they are passed, and what shall be done at one of them.
 
     Attributes:
-        acts: what is done at a boundary, once: by the number of its activity, from 1 in the order in which they began,
-            and whether it is before that begins, or after its effect and before Temporal hears of it.
-        passed: ``name target`` of every activity that began, first attempts only.
+        acts: what is done at a boundary, once.
+        passed: every activity that began, first attempts only: ``name target``, or ``publish type region``.
         running: what runs now: the regions, and by region the targets that are exchanged.
         busiest: how many of each ran at most at one time; ``regions`` and by region.
     """
 
-    acts: dict[tuple[int, str], Act] = field(default_factory=dict)
+    acts: dict[Boundary, Act] = field(default_factory=dict)
     passed: list[str] = field(default_factory=list)
     running: dict[str, set[str]] = field(default_factory=dict)
     busiest: dict[str, int] = field(default_factory=dict)
 
-    async def at_boundary(self, number: int, when: str) -> None:
+    def boundaries(self, when: str) -> list[Boundary]:
+        """All that were passed, in order."""
+        return [Boundary(name, self.passed[: at + 1].count(name), when) for at, name in enumerate(self.passed)]
+
+    async def at_boundary(self, boundary: Boundary) -> None:
         """Do what shall be done there."""
-        act = self.acts.pop((number, when), None)
+        act = self.acts.pop(boundary, None)
         if act is not None:
             await act()
 
@@ -81,12 +100,19 @@ class _Watch(ActivityInboundInterceptor):
         if passage is None:
             return await self.next.execute_activity(input)
         order = input.args[0] if input.args else None
+        name = f"{info.activity_type} {_about(order)}".strip()
         if info.attempt == 1:
-            passage.passed.append(f"{info.activity_type} {getattr(getattr(order, 'target', None), 'name', '')}".strip())
-        number = len(passage.passed) if info.attempt == 1 else 0
+            passage.passed.append(name)
+        which = passage.passed.count(name) if info.attempt == 1 else 0
         passage.began(info.activity_type, order)
-        await passage.at_boundary(number, BEFORE)
+        await passage.at_boundary(Boundary(name, which, BEFORE))
         result = await self.next.execute_activity(input)
         passage.ended(info.activity_type, order)
-        await passage.at_boundary(number, AFTER)
+        await passage.at_boundary(Boundary(name, which, AFTER))
         return result
+
+
+def _about(order: Any) -> str:
+    if isinstance(order, EventInput):
+        return f"{order.event_type} {order.region}"
+    return getattr(getattr(order, "target", None), "name", "")

@@ -13,11 +13,13 @@ from fraisier.workflows.plans import Plan
 from fraisier.workflows.rollout import RolloutWorkflow
 from tests.support.harness import Ground
 from tests.support.simulated import OLD
-from tests.workflows.boundaries import AFTER, BEFORE, Passage
+from tests.workflows.boundaries import AFTER, BEFORE, Boundary, Passage
 from tests.workflows.harness import NEW, make_plan
 
 OWN = ("publish", "preflight", "mint_generation", "begin_wave", "ask_gate")
 """The steps that a rollout takes itself, none of a region's."""
+
+TOLD_OF_THE_END = "publish deployment.completed global"
 
 AT_ONCE = 12
 """How many rollouts run beside each other."""
@@ -42,13 +44,13 @@ def small_rollout() -> Plan:
     return plan.model_copy(update={"regions": regions})
 
 
-async def boundaries_of(ground: Ground) -> list[str]:
-    """The activities of a rollout that nobody disturbs, in order."""
+async def passage_of(ground: Ground) -> Passage:
+    """What a rollout passes that nobody disturbs."""
     plan = small_rollout()
     passage = ground.boundaries.passages[plan.service] = Passage()
     result = await ground.harness.finish(await ground.harness.start(plan))
     assert result.phase is RolloutPhase.SUCCEEDED
-    return passage.passed
+    return passage
 
 
 Act = Callable[[WorkflowHandle[Any, Any]], Awaitable[None]]
@@ -70,7 +72,7 @@ async def cancel(handle: WorkflowHandle[Any, Any]) -> None:
     await handle.cancel()
 
 
-async def disturbed_at(ground: Ground, number: int, when: str, act: Act) -> Ended:
+async def disturbed_at(ground: Ground, place: Boundary, act: Act) -> Ended:
     """Do that at a boundary of a rollout of its own."""
     plan = small_rollout()
     handle = ground.harness.client.get_workflow_handle_for(RolloutWorkflow.run, f"rollout:{plan.service}")
@@ -79,34 +81,35 @@ async def disturbed_at(ground: Ground, number: int, when: str, act: Act) -> Ende
         await act(handle)
         await handle.query(RolloutWorkflow.status)  # answered after it was taken
 
-    passage = ground.boundaries.passages[plan.service] = Passage({(number, when): disturb})
+    passage = ground.boundaries.passages[plan.service] = Passage({place: disturb})
     result = await asyncio.wait_for((await ground.harness.start(plan)).result(), 120)
-    assert not passage.acts, f"boundary {number} was never reached"
+    assert not passage.acts, f"{place} was never reached"
     hosts = [host.release for name, host in ground.harness.world.hosts.items() if name.startswith(plan.service)]
     return Ended(result.phase, {release.version if release else "" for release in hosts})
 
 
-async def disturbed(ground: Ground, places: list[tuple[int, str]], act: Act) -> dict[tuple[int, str], Ended]:
+async def disturbed(ground: Ground, places: list[Boundary], act: Act) -> dict[Boundary, Ended]:
     """A rollout for each place, some beside each other."""
     room = asyncio.Semaphore(AT_ONCE)
 
-    async def one(number: int, when: str) -> Ended:
+    async def one(place: Boundary) -> Ended:
         async with room:
-            return await disturbed_at(ground, number, when, act)
+            return await disturbed_at(ground, place, act)
 
-    return dict(zip(places, await asyncio.gather(*(one(*place) for place in places)), strict=True))
+    return dict(zip(places, await asyncio.gather(*map(one, places)), strict=True))
 
 
 @pytest.mark.slow
 async def test_a_rollback_at_every_boundary_leaves_the_old_release_everywhere(ground: Ground):
-    known = await boundaries_of(ground)
-    assert known[0] == "publish"
-    assert {"preflight", "stage a1", "activate b1", "check_health b1", "ask_gate", "begin_wave", "prune"} <= set(known)
-    places = [(number, BEFORE) for number in range(1, len(known) + 1)]
-    places += [(number, AFTER) for number, name in enumerate(known, start=1) if name.startswith(STEPS)]
+    known = await passage_of(ground)
+    assert (known.passed[0], known.passed[-1]) == ("publish deployment.triggered global", TOLD_OF_THE_END)
+    assert {"preflight", "stage a1", "activate b1", "check_health b1", "ask_gate", "begin_wave", "prune"} <= {
+        *known.passed
+    }
+    places = known.boundaries(BEFORE) + [one for one in known.boundaries(AFTER) if one.activity.startswith(STEPS)]
     ended = await disturbed(ground, places, signal)
     # The last activity tells of the end: whoever asks while it runs is told that it is too late.
-    late = ended.pop((len(known), BEFORE))
+    late = ended.pop(Boundary(TOLD_OF_THE_END, 1, BEFORE))
     assert (late.phase, late.runs) == (RolloutPhase.SUCCEEDED, {NEW.version})
     assert {one.phase for one in ended.values()} == {RolloutPhase.ROLLED_BACK}
     assert {place: one for place, one in ended.items() if one.runs - {OLD.version}} == {}
@@ -115,7 +118,6 @@ async def test_a_rollback_at_every_boundary_leaves_the_old_release_everywhere(gr
 @pytest.mark.slow
 async def test_a_cancellation_at_every_boundary_ends_the_rollout_where_it_is(ground: Ground):
     """At every one of the rollout's own steps: a region is told of it by the rollout, as of a rollback."""
-    known = await boundaries_of(ground)
-    own = [number for number, name in enumerate(known[:-1], start=1) if name in OWN]
-    ended = await disturbed(ground, [(number, BEFORE) for number in own], cancel)
+    known = (await passage_of(ground)).boundaries(BEFORE)[:-1]
+    ended = await disturbed(ground, [one for one in known if one.activity.startswith(OWN)], cancel)
     assert {one.phase for one in ended.values()} == {RolloutPhase.CANCELLED}
