@@ -147,13 +147,13 @@ class Bench:
     async def _first_activity(self, order: RolloutInput, region: str) -> float:
         child = self.temporal.get_workflow_handle(f"rollout:{order.plan.service}:{order.rollout_id}:{region}")
         # A history has the start of an activity where its end is, so the first in it is the first that ended.
-        return min(
-            [
-                event.event_time.ToNanoseconds() / 1e9
-                async for event in child.fetch_history_events()
-                if event.HasField("activity_task_started_event_attributes")
-            ]
-        )
+        started = [
+            event.event_time.ToNanoseconds() / 1e9
+            async for event in child.fetch_history_events()
+            if event.HasField("activity_task_started_event_attributes")
+        ]
+        assert started, "the region had no activity"
+        return min(started)
 
 
 def _order(*waves: tuple[str, ...], targets: int = 1) -> RolloutInput:

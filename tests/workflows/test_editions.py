@@ -1,16 +1,18 @@
 """What a region knows from its start, it need not mark in its history."""
 
 import asyncio
+from typing import Any
 
-from temporalio.client import WorkflowHistory
+from temporalio import workflow
+from temporalio.client import Client, WorkflowHistory
 
+from fraisier.nats import NatsClient, NatsEventBus
 from fraisier.workflows.contracts import EDITION, RegionInput, RolloutPhase
 from fraisier.workflows.region import RegionWorkflow
 from fraisier.workflows.rollout import RolloutWorkflow
 from tests.support.production import until
-from tests.workflows.harness import Harness, make_plan
-
-STARTED, TASK_FAILED = "workflow_execution_started_event_attributes", "workflow_task_failed_event_attributes"
+from tests.support.simulated import World
+from tests.workflows.harness import Harness, make_plan, run_worker
 
 
 async def region_histories(harness: Harness, rollout: WorkflowHistory) -> dict[str, WorkflowHistory]:
@@ -34,24 +36,38 @@ async def test_no_history_of_a_region_has_a_mark_of_what_its_edition_has(harness
         assert not [one for one in marks if one.marker_name], name
 
 
-async def test_a_worker_that_does_not_know_what_a_region_is_told_leaves_it_to_a_newer_one(harness: Harness) -> None:
+@workflow.defn(name=RegionWorkflow.__name__, sandboxed=False)
+class LaterRegionWorkflow:
+    """What a newer worker makes of a region."""
+
+    @workflow.run
+    async def run(self, order: dict[str, Any]) -> int:
+        """The edition that it was given."""
+        return int(order["edition"])
+
+
+async def test_a_region_of_a_later_edition_waits_for_a_worker_that_knows_it(
+    temporal_client: Client, nats_client: NatsClient
+) -> None:
     plan = make_plan(["a"])
-    order = RegionInput(
-        rollout_id="r-1", release=plan.release, region=plan.regions["a"], wave=1, generation=1, edition=EDITION
-    )
-    handle = await harness.client.start_workflow(
-        RegionWorkflow.__name__,
-        order.model_dump(mode="json") | {"of_a_later_edition": True},
-        id=f"rollout:{plan.service}:r-1:a",
-        task_queue=harness.queue,
-    )
+    release, region = plan.release, plan.regions["a"]
+    known = RegionInput(rollout_id="r-1", release=release, region=region, wave=1, generation=1, edition=EDITION)
+    later = known.model_dump(mode="json") | {"edition": EDITION + 1}
+    bus, world = NatsEventBus(nats_client), World()
 
     async def refused() -> bool:
-        return any(event.HasField(TASK_FAILED) for event in (await handle.fetch_history()).events)
+        failures = [
+            event.workflow_task_failed_event_attributes.failure for event in (await handle.fetch_history()).events
+        ]
+        return "Failed decoding arguments" in [failure.message for failure in failures]
 
-    try:
+    async with run_worker(temporal_client, bus, nats_client, world) as older:
+        handle = await temporal_client.start_workflow(
+            RegionWorkflow.__name__, later, id=f"rollout:{plan.service}:r-1:a", task_queue=older.queue
+        )
         await until(refused)
-        assert (await handle.describe()).close_time is None
-        assert harness.world.effects == []
-    finally:
-        await handle.terminate()
+    assert (await handle.describe()).close_time is None
+    assert world.effects == []
+    workflows = [LaterRegionWorkflow]
+    async with run_worker(temporal_client, bus, nats_client, world, queue=older.queue, workflows=workflows):
+        assert await asyncio.wait_for(handle.result(), 60) == EDITION + 1

@@ -10,7 +10,7 @@ from temporalio.client import Client, WorkflowExecution
 
 from fraisier.nats import NatsClient, NatsEventBus, new_event
 from fraisier.workflows import policy
-from fraisier.workflows.contracts import RolloutInput, RolloutPhase
+from fraisier.workflows.contracts import EDITION, RolloutInput, RolloutPhase
 from fraisier.workflows.controls import Controls
 from fraisier.workflows.converter import DATA_CONVERTER
 from fraisier.workflows.evidence import Evidence
@@ -55,6 +55,14 @@ async def runs(harness: Harness, workflow_id: str, *, most: int = MOST) -> list[
     return sorted(found, key=lambda run: run.start_time)
 
 
+async def order_of(harness: Harness, run: WorkflowExecution) -> dict[str, Any]:
+    """What a run was started with."""
+    handle = harness.client.get_workflow_handle(run.id, run_id=run.run_id)
+    started = (await handle.fetch_history()).events[0].workflow_execution_started_event_attributes
+    (order,) = await DATA_CONVERTER.decode(started.input.payloads)
+    return dict(order)
+
+
 def region_id(handle: Any, rollout_id: str, region: str) -> str:
     return f"{handle.id}:{rollout_id}:{region}"
 
@@ -75,8 +83,10 @@ async def test_a_region_of_many_targets_goes_on_in_new_runs_and_so_does_its_roll
     steps = [effect for effect in harness.world.effects if effect[1] in ("stage", "activate", "rollback")]
     assert len(steps) == len(set(steps)) == 3 * TARGETS
     region = region_id(handle, result.rollout_id, "a")
-    assert len(await runs(harness, region)) > 2
-    assert len(await runs(harness, f"{region}:rollback")) > 1
+    for workflow_id, fewest in ((region, 3), (f"{region}:rollback", 2)):
+        found = await runs(harness, workflow_id)
+        assert len(found) >= fewest
+        assert [(await order_of(harness, run))["edition"] for run in found] == [EDITION] * len(found)
 
 
 MADE_ANEW = {

@@ -18,7 +18,8 @@ M = TypeVar("M", bound=Model)
 EDITION = 1
 """How a region that is started now goes about it; what a higher one does otherwise stands at its workflows.
 
-A patch costs every history a mark and a search attribute. Of what this edition has, a region's history needs none.
+A patch costs every history a mark and a search attribute. Of what this edition has, a region's history needs none. A
+worker refuses a region of an edition that it does not know.
 """
 
 REGION_WAITS = "region_waits"
@@ -145,7 +146,7 @@ class RegionInput(Model):
     done: tuple[str, ...] = ()
     only_canary: bool = False
     heeds_freeze: bool = False
-    edition: int = 0
+    edition: int = Field(default=0, ge=0, le=EDITION)
     carried: RegionCarry | None = None
 
 
@@ -224,7 +225,7 @@ class RollbackInput(Model):
     targets: tuple[str, ...]
     previous: dict[str, ReleaseRef] = Field(default_factory=dict)
     reason: str = ""
-    edition: int = 0
+    edition: int = Field(default=0, ge=0, le=EDITION)
     carried: BoardCarry | None = None
     batches_done: int = 0
 
