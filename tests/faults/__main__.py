@@ -64,7 +64,7 @@ def arguments() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     asked = parser.parse_args()
     unknown = [name for name in asked.rows if name not in ROWS]
     if unknown:
-        parser.error(f"no such row: {', '.join(unknown)}; there are {', '.join(ROWS)}")
+        parser.error(f"no such row: {', '.join(unknown)}; known: {', '.join(sorted(ROWS))}")
     return parser, asked
 
 

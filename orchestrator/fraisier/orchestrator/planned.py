@@ -31,7 +31,7 @@ class TargetChange(BaseModel):
         then: what it would run.
         change: ``none``; ``deploy``, another release; ``drift``, the same one, which somebody changed by hand; or
             ``unknown``, since it could not be asked.
-        why: what was changed by hand, or why it could not be asked.
+        why: what was changed by hand, that it is another release of the same version, or why it could not be asked.
     """
 
     wave: int
@@ -78,8 +78,19 @@ def changes(plan: Plan, looks: tuple[RegionLook, ...]) -> Iterator[TargetChange]
                 if state is None:
                     yield TargetChange(**about, change=Change.UNKNOWN, why=look.silent.get(target.name, ""))
                 else:
-                    change = _change(state, plan.release.ref)
-                    yield TargetChange(**about, now=state.release, change=change, why="; ".join(state.drift))
+                    change, why = _change(state, plan.release.ref), _why(state, plan.release.ref)
+                    yield TargetChange(**about, now=state.release, change=change, why=why)
+
+
+def _why(state: TargetState, then: ReleaseRef) -> str:
+    now = state.release
+    if now is None or now == then or now.version != then.version:
+        return "; ".join(state.drift)
+    return "; ".join((f"another {then.version}: {_short(now.digest)} → {_short(then.digest)}", *state.drift))
+
+
+def _short(digest: str) -> str:
+    return digest.rpartition(":")[2][:8]
 
 
 def _change(state: TargetState, then: ReleaseRef) -> Change:

@@ -56,9 +56,9 @@ class Steering:
             Refused: there was none.
             Unreachable: no worker answers.
         """
+        silence = f"If the rollout of {service} is open, it goes on when one is there: see `fraisier rollout list`"
         try:
-            asked = self._handle(service).query(RolloutWorkflow.status)
-            return await answered(self._temporal, asked, f"The rollout of {service} goes on when one is there.")
+            return await answered(self._temporal, self._handle(service).query(RolloutWorkflow.status), silence)
         except RPCError as error:
             raise self._explained(error, f"there was never a rollout of {service}") from error
 

@@ -10,7 +10,9 @@ from fraisier.orchestrator.cli.verbs import send
 from fraisier.orchestrator.errors import ExitCode
 
 Why = Annotated[str, typer.Option("--reason", "-r", help="Why; kept in the audit.")]
-Regions = Annotated[list[str], typer.Option("--region", help="Which region; again for more. All by default.")]
+Regions = Annotated[
+    list[str], typer.Option("--region", help="Which region; again for more. By default all that wait now.")
+]
 Names = Annotated[str | None, typer.Option(help="Region names, with commas.")]
 
 

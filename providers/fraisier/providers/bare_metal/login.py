@@ -218,9 +218,9 @@ def _config(hop: SshHop, target: str) -> list[str] | None:
 def _file(
     path: Path, error: type[HostKeyRejected | AuthenticationFailed | SshConfigInvalid], why: str, target: str
 ) -> Path:
-    found = path.expanduser()
+    found = path.expanduser().absolute()
     if not found.is_file():
-        raise error(f"{target}: there is no file {found}, so {why}", target=target)
+        raise error(f"{target}: there is no file {found} where the worker runs, so {why}", target=target)
     return found
 
 
