@@ -26,12 +26,14 @@ from fraisier.orchestrator.cli import (
     worker,
     writing,
 )
+from fraisier.orchestrator.cli.commands import Commands
 
 app = typer.Typer(
     name="fraisier",
+    cls=Commands,
     help=(
         "Roll releases out over many regions, on bare-metal hosts and Docker engines.\n\n"
-        "Start with: fraisier up, then fraisier rollout start rollout.yaml"
+        "Start with: fraisier up, fraisier init, then fraisier rollout start rollout.yaml"
     ),
     epilog=(
         "Exit codes: 0 done, 1 failed, 2 bad manifest or usage, 3 NATS or Temporal not reached, 4 refused, "

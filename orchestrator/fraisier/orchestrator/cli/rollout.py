@@ -74,7 +74,10 @@ async def _start(path: Path, by: str, *, watch: bool) -> ExitCode:
         handle = await client.start_checked(manifest, path.parent, actor=by)
         service = handle.id.partition(":")[2]
         typer.echo(f"rollout of {service} started, workflow {handle.id}")
-        return await _watch(client, service) if watch else ExitCode.OK
+        if watch:
+            return await _watch(client, service)
+        typer.echo(f"watch it with: fraisier rollout watch {service}")
+        return ExitCode.OK
 
 
 async def _watch_only(service: str) -> ExitCode:
