@@ -70,3 +70,11 @@ async def test_each_wave_is_looked_at_before_it_starts_and_one_that_is_unfit_wai
     await handle.signal(RolloutWorkflow.retry)
     result = await harness.finish(handle)
     assert (result.phase, harness.world.activations()) == (RolloutPhase.SUCCEEDED, ["a1", "b1"])
+
+
+async def test_where_nobody_decides_in_time_the_rollout_says_what_it_leaves(harness: Harness) -> None:
+    harness.world.unhealthy.add(("b1", "2.0.0"))
+    result = await harness.finish(await harness.start(make_plan(["a"], ["b"], decision_timeout=1)))
+    assert result.phase is RolloutPhase.FAILED
+    left = "2.0.0 runs in a 1 of 1 targets; 1 of 2 regions are as before"
+    assert result.reason.endswith(f"; nobody decided within 1s: {left}")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
+from fraisier.providers.duration import format_duration
 from fraisier.workflows.carrying import Carried, Position
 from fraisier.workflows.contracts import RolloutInput, RolloutPhase, RolloutResult
 from fraisier.workflows.failures import describe, with_left
@@ -55,9 +56,16 @@ class WayBack(RolloutDesk):
         self._tell_end(workflow.now() + self._plan.decision_timeout)
         decision = await self._controls.decide(self._plan.decision_timeout)
         if decision is None:
-            raise RolloutFailed(reason)
+            raise RolloutFailed(self._undecided(reason))
         self._state.enter(RolloutPhase.ROLLING_OUT, reason="")
         return decision
+
+    def _undecided(self, reason: str) -> str:
+        """Why the rollout has failed where nobody said what shall become of it."""
+        waited = self._plan.decision_timeout
+        if not waited:
+            return reason
+        return f"{reason}; nobody decided within {format_duration(waited)}: {self._state.where()}"
 
     async def _fail(self, failure: RolloutFailed) -> None:
         reason = str(failure)
