@@ -21,6 +21,9 @@ ANSWER_S = 3.0
 FASTER = {f"history.{queue}ProcessorMaxPollRPS": 5000 for queue in ("transfer", "timer", "visibility")}
 """The server's defaults of 20 suit thousands of shards; on its one shard they cost 50 ms a step."""
 
+JOURNAL = "journal_mode=WAL"
+"""SQLite then flushes once a transaction instead of four times, and loses as little: a quarter less time a step."""
+
 
 def command(executable: Path, folder: Path, addresses: Addresses) -> list[str]:
     """The command that serves until it is ended, with its data in `folder`."""
@@ -29,6 +32,7 @@ def command(executable: Path, folder: Path, addresses: Addresses) -> list[str]:
         "--port": addresses.temporal_port,
         "--ui-port": addresses.ui_port,
         "--db-filename": folder / "temporal.db",
+        "--sqlite-pragma": JOURNAL,
         "--log-level": "warn",
         "--namespace": NAMESPACE,
     }
