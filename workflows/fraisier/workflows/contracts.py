@@ -16,7 +16,7 @@ from fraisier.workflows.plans import Plan, RegionPlan, ReleasePlan
 M = TypeVar("M", bound=Model)
 
 EDITION = 1
-"""How a region that is started now goes about it; what a higher one does otherwise stands at its workflows.
+"""What regions are started with now. What an edition does otherwise than those before it is said at the patches it has.
 
 A patch costs every history a mark and a search attribute. Of what this edition has, a region's history needs none. A
 worker refuses a region of an edition that it does not know.
