@@ -7,7 +7,6 @@ Temporal's polling of its own queues is not slowed down (``history.*ProcessorMax
 import asyncio
 import itertools
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -233,7 +232,6 @@ async def measure(stack: LocalStack, figures: Figures) -> None:
 
 def main() -> None:
     command_line(__doc__).parse_args()
-    sys.dont_write_bytecode = False  # each workflow imports its modules, compiled as they are wherever it is installed
     figures = Figures("ms")
     with tempfile.TemporaryDirectory(prefix="fraisier-bench-") as home:
         stack = LocalStack(Path(home))

@@ -19,9 +19,9 @@ from fraisier.orchestrator.stack import LocalStack
 from fraisier.orchestrator.versioning import DEPLOYMENT, VARIABLE, become_current, build_id, pinned
 from fraisier.workflows.contracts import RolloutPhase
 from fraisier.workflows.roster import TemporalRoster
-from fraisier.workflows.sandbox import SANDBOX
 from tests.support.changed_rollout import ChangedRolloutWorkflow
 from tests.support.cli import Cli
+from tests.support.sandbox import STRICT
 from tests.support.simulated import World
 from tests.support.workers import WorkerProcess
 from tests.workflows.harness import WORKFLOWS, make_plan, run_worker
@@ -58,7 +58,7 @@ async def test_a_rollout_ends_with_the_version_that_it_began_with(temporal_clien
             assert (await harness.finish(first)).phase is RolloutPhase.SUCCEEDED
             assert (await builds(first), await builds(second)) == ({"old"}, {"new"})
             assert (sorted(harness.world.versions()), sorted(beside.world.versions())) == (["a1", "b1"], ["c1"])
-    replayer = Replayer(workflows=CHANGED, data_converter=temporal_client.data_converter, workflow_runner=SANDBOX)
+    replayer = Replayer(workflows=CHANGED, data_converter=temporal_client.data_converter, workflow_runner=STRICT)
     with pytest.raises(NondeterminismError):
         await replayer.replay_workflow(await first.fetch_history())
 

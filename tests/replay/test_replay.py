@@ -11,6 +11,7 @@ from temporalio.workflow import NondeterminismError
 from fraisier.workflows.converter import DATA_CONVERTER
 from fraisier.workflows.sandbox import SANDBOX
 from tests.replay.histories import load
+from tests.support.sandbox import STRICT
 from tests.workflows.harness import WORKFLOWS
 
 KEPT = sorted(Path(__file__).parent.glob("*/*/*.json"))
@@ -19,12 +20,18 @@ ROLLED_BACK = next(path for path in KEPT if path.stem == "rollout")
 
 @pytest.fixture
 def replayer() -> Replayer:
-    return Replayer(workflows=WORKFLOWS, data_converter=DATA_CONVERTER, workflow_runner=SANDBOX)
+    return Replayer(workflows=WORKFLOWS, data_converter=DATA_CONVERTER, workflow_runner=STRICT)
 
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: f"{path.parent.name}/{path.stem}")
 async def test_a_kept_history_replays(replayer: Replayer, path: Path):
     await replayer.replay_workflow(load(path))
+
+
+async def test_all_replay_in_the_sandbox_of_workers_too():
+    replayer = Replayer(workflows=WORKFLOWS, data_converter=DATA_CONVERTER, workflow_runner=SANDBOX)
+    for path in KEPT:
+        await replayer.replay_workflow(load(path))
 
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: f"{path.parent.name}/{path.stem}")

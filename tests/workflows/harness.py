@@ -29,10 +29,10 @@ from fraisier.workflows.jetstream import JetStreamLog
 from fraisier.workflows.plans import OnFailure, Plan, Preflight, RegionPlan, ReleasePlan, TargetPlan, WavePlan
 from fraisier.workflows.pool import ProviderPool
 from fraisier.workflows.rollout import RolloutWorkflow
-from fraisier.workflows.sandbox import SANDBOX
 from fraisier.workflows.status import RolloutStatus
 from tests.replay.histories import keep
 from tests.support.catalogue import told
+from tests.support.sandbox import STRICT
 from tests.support.simulated import SimulatedProvider, World
 
 NEW = ReleasePlan(service="api", version="2.0.0", digest="sha256:" + "2" * 64)
@@ -146,7 +146,7 @@ class Harness:
         return result
 
     async def replay(self, workflow_id: str, run_id: str | None = None) -> None:
-        replayer = Replayer(workflows=WORKFLOWS, data_converter=self.client.data_converter, workflow_runner=SANDBOX)
+        replayer = Replayer(workflows=WORKFLOWS, data_converter=self.client.data_converter, workflow_runner=STRICT)
         handle = self.client.get_workflow_handle(workflow_id, run_id=run_id)
         parent = history = await handle.fetch_history()
         await replayer.replay_workflow(history)
@@ -229,7 +229,7 @@ async def run_worker(
         client,
         task_queue=queue,
         **{"workflows": WORKFLOWS, **options},
-        workflow_runner=SANDBOX,
+        workflow_runner=STRICT,
         interceptors=interceptors,
         activities=[
             *steps_at_targets(targets, MigrationActivities(pool, PostgresMigrator())),

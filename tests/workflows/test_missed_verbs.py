@@ -18,7 +18,7 @@ from temporalio.workflow import ChildWorkflowHandle
 from fraisier.orchestrator.worker import WORKFLOWS
 from fraisier.workflows.contracts import REGION_WAITS, RolloutPhase
 from fraisier.workflows.rollout import RolloutWorkflow
-from fraisier.workflows.sandbox import SANDBOX
+from tests.support.sandbox import STRICT
 from tests.workflows.harness import Harness, make_plan, run_worker
 
 
@@ -70,7 +70,7 @@ async def test_a_region_hears_of_verbs_that_came_while_it_was_being_started(harn
     replayer = Replayer(
         workflows=WORKFLOWS,
         data_converter=late.client.data_converter,
-        workflow_runner=SANDBOX,
+        workflow_runner=STRICT,
         interceptors=[slow],
     )
     await replayer.replay_workflow(await handle.fetch_history())
