@@ -1,17 +1,24 @@
 """The house stands as drawn: four portions of one namespace, each knowing only those below."""
 
+import ast
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from tests.support.sandbox import DECLARING
 
 ROOT = Path(__file__).parents[2]
 FLOORS = {"events": "nats", "providers": "providers", "workflows": "workflows", "orchestrator": "orchestrator"}
 """The import roots from the lowest up, and the package that each holds."""
 IO_LIBRARIES = {"asyncssh", "docker", "nats", "fraisier.nats"}
-"""What no workflow may load: its sandbox imports everything anew, and I/O belongs into activities."""
+"""What no workflow may load: the tests' sandbox imports it anew for each workflow, and I/O belongs into activities."""
+
+CLOCKS = {"time", "random", "uuid", "secrets", "now", "today", "utcnow"}
+"""Modules, and methods of dates, that answer otherwise each time."""
 
 LOADS = "import importlib, json, sys; importlib.import_module(sys.argv[1]); print(json.dumps(sorted(sys.modules)))"
 
@@ -89,3 +96,26 @@ def test_each_module_imports_alone_and_loads_nothing_from_above(root: str):
 @pytest.mark.parametrize("module", ["rollout", "region", "region_rollback", "contracts", "planning", "arithmetic"])
 def test_what_the_workflow_sandbox_loads_does_no_io(module: str):
     assert within(loaded_by(f"fraisier.workflows.{module}"), IO_LIBRARIES) == set()
+
+
+def test_what_no_sandbox_checks_asks_no_clock():
+    """Activities may, and are passed through with the rest that declares."""
+    declaring = within(loaded_by("fraisier.workflows.rollout"), set(DECLARING) - {"fraisier.workflows.activities"})
+    assert {"fraisier.workflows.verbs", "fraisier.providers.hooks"} <= declaring
+    assert {module: asked for module in declaring if (asked := used_by(module) & CLOCKS)} == {}
+
+
+def used_by(module: str) -> set[str]:
+    """What a module imports from outside, and which attributes it asks for."""
+    spec = find_spec(module)
+    assert spec
+    assert spec.origin
+    used = set()
+    for node in ast.walk(ast.parse(Path(spec.origin).read_text())):
+        if isinstance(node, ast.Import):
+            used |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            used.add(str(node.module))
+        elif isinstance(node, ast.Attribute):
+            used.add(node.attr)
+    return used

@@ -18,20 +18,15 @@ KEPT = sorted(Path(__file__).parent.glob("*/*/*.json"))
 ROLLED_BACK = next(path for path in KEPT if path.stem == "rollout")
 
 
-@pytest.fixture
-def replayer() -> Replayer:
-    return Replayer(workflows=WORKFLOWS, data_converter=DATA_CONVERTER, workflow_runner=STRICT)
+@pytest.fixture(params=[STRICT, SANDBOX], ids=["strict", "workers"])
+def replayer(request: pytest.FixtureRequest) -> Replayer:
+    """In the sandbox of the tests and in that of the workers."""
+    return Replayer(workflows=WORKFLOWS, data_converter=DATA_CONVERTER, workflow_runner=request.param)
 
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: f"{path.parent.name}/{path.stem}")
 async def test_a_kept_history_replays(replayer: Replayer, path: Path):
     await replayer.replay_workflow(load(path))
-
-
-async def test_all_replay_in_the_sandbox_of_workers_too():
-    replayer = Replayer(workflows=WORKFLOWS, data_converter=DATA_CONVERTER, workflow_runner=SANDBOX)
-    for path in KEPT:
-        await replayer.replay_workflow(load(path))
 
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: f"{path.parent.name}/{path.stem}")

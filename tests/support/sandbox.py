@@ -15,7 +15,8 @@ DECLARING = (
     "fraisier.workflows.steps",
     "fraisier.workflows.verbs",
 )
-"""Modules that only declare: models, protocols and activities. All others (arithmetic, controls, gates, the workflows)
-are imported anew for each workflow, under the sandbox's eyes."""
+"""Modules that declare: models, protocols, activities and small functions on them. All others (arithmetic, controls,
+gates, the workflows) are imported anew for each workflow, under the sandbox's eyes. That these ask no clock is read
+in their source (tests/architecture)."""
 
 STRICT = SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*DECLARING))

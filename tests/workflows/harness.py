@@ -29,6 +29,7 @@ from fraisier.workflows.jetstream import JetStreamLog
 from fraisier.workflows.plans import OnFailure, Plan, Preflight, RegionPlan, ReleasePlan, TargetPlan, WavePlan
 from fraisier.workflows.pool import ProviderPool
 from fraisier.workflows.rollout import RolloutWorkflow
+from fraisier.workflows.sandbox import SANDBOX
 from fraisier.workflows.status import RolloutStatus
 from tests.replay.histories import keep
 from tests.support.catalogue import told
@@ -229,7 +230,7 @@ async def run_worker(
         client,
         task_queue=queue,
         **{"workflows": WORKFLOWS, **options},
-        workflow_runner=STRICT,
+        workflow_runner=SANDBOX,
         interceptors=interceptors,
         activities=[
             *steps_at_targets(targets, MigrationActivities(pool, PostgresMigrator())),

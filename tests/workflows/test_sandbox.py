@@ -1,4 +1,4 @@
-"""What decides in a workflow asks no clock: the sandbox of the tests catches one that the workers' lets pass."""
+"""What decides in a workflow asks no clock: the sandbox of the tests catches one that is planted."""
 
 import ast
 import shutil
@@ -20,10 +20,11 @@ EDITION_1 = Path(__file__).parents[1] / "replay" / "0.1.0" / "edition-1"
 async def test_a_planted_clock_is_caught(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     copy = tmp_path / "fraisier" / "workflows"
     shutil.copytree(Path(fraisier.workflows.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    (copy / f"{module}.py").write_text(_with_clocks((copy / f"{module}.py").read_text()))
     monkeypatch.syspath_prepend(tmp_path)
     replayer = Replayer(workflows=WORKFLOWS, data_converter=DATA_CONVERTER, workflow_runner=STRICT)
     part = "rollout" if module in ("rollout", "gatekeeper") else "rollout-a"
+    await replayer.replay_workflow(load(EDITION_1 / f"{part}.json"))
+    (copy / f"{module}.py").write_text(_with_clocks((copy / f"{module}.py").read_text()))
     with pytest.raises(RuntimeError, match=r"Cannot access time\.time\.__call__ from inside a workflow"):
         await replayer.replay_workflow(load(EDITION_1 / f"{part}.json"))
 
@@ -33,5 +34,6 @@ def _with_clocks(source: str) -> str:
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name != "__init__":
-            node.body[:0] = ast.parse("__import__('time').time()").body
+            node.body[:0] = ast.parse("planted.time()").body
+    tree.body[:0] = ast.parse("import time as planted").body
     return ast.unparse(tree)

@@ -11,8 +11,8 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
 from fraisier.workflows.converter import DATA_CONVERTER
-from fraisier.workflows.sandbox import SANDBOX
 from tests.faults.records import Message, Rollout, Round
+from tests.support.sandbox import STRICT
 from tests.workflows.harness import WORKFLOWS
 
 LAST_EVENT = {
@@ -114,7 +114,7 @@ def histories_replay(seen: Round) -> Iterator[str]:
 
 
 async def _replay(seen: Round) -> list[str]:
-    replayer = Replayer(workflows=WORKFLOWS, data_converter=DATA_CONVERTER, workflow_runner=SANDBOX)
+    replayer = Replayer(workflows=WORKFLOWS, data_converter=DATA_CONVERTER, workflow_runner=STRICT)
     found = []
     for rollout in seen.rollouts:
         for name, history in rollout.histories.items():
