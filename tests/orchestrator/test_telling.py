@@ -44,6 +44,7 @@ async def test_it_says_until_when_it_waits_unless_a_pause_stops_the_clock(harnes
     assert near(await _told(cli, plan.service, "the soak after the last wave; rollback is armed, until (.*) UTC"))
     code, out, _ = await cli("pause", plan.service)
     assert (code, re.search("rollback is armed$", out, re.MULTILINE) is not None) == (ExitCode.OK, True), out
+    assert f"fraisier resume {plan.service} lets it go on; fraisier rollout audit {plan.service} tells who" in out
     code, out, _ = await cli("rollout", "status", plan.service, "--output", "json")
     assert (code, json.loads(out)["until"]) == (ExitCode.OK, None)
     await handle.signal(RolloutWorkflow.resume)

@@ -128,11 +128,7 @@ def state_in_words(state: str, without: str = "") -> str:
 def print_status(console: Console, status: RolloutStatus) -> None:
     """A whole status."""
     last_lines = LastLines()
-    head = f"[bold]{status.service} {status.version}[/bold]  {state_in_words(status.phase.value, status.without)}"
-    console.print(head + (", [yellow]paused[/yellow]" if status.paused else ""), highlight=False)
-    console.print(
-        f"rollout {status.rollout_id}, started by {status.actor or 'somebody'} at {status.started_at:%F %T} UTC"
-    )
+    _print_head(console, status)
     if status.waits:
         console.print(f"waiting for {escape(status.waits)}")
     if status.reason:
@@ -161,6 +157,17 @@ def print_status(console: Console, status: RolloutStatus) -> None:
     for gate in status.gates:
         verdict = (gate.verdict or "waiting") + (" (dry run)" if gate.dry_run else "")
         console.print(f"gate {gate.name} after wave {gate.wave}: {verdict} {escape(gate.detail)}")
+
+
+def _print_head(console: Console, status: RolloutStatus) -> None:
+    head = f"[bold]{status.service} {status.version}[/bold]  {state_in_words(status.phase.value, status.without)}"
+    console.print(head + (", [yellow]paused[/yellow]" if status.paused else ""), highlight=False)
+    console.print(
+        f"rollout {status.rollout_id}, started by {status.actor or 'somebody'} at {status.started_at:%F %T} UTC"
+    )
+    if status.paused:
+        on, who = f"fraisier resume {status.service}", f"fraisier rollout audit {status.service}"
+        console.print(f"{on} lets it go on; {who} tells who paused it", highlight=False, soft_wrap=True)
 
 
 def _where(status: RolloutStatus) -> str:
