@@ -129,7 +129,7 @@ def _missing(row: Row, *, apart: bool) -> str:
 
 def _run(asked: argparse.Namespace, rows: list[Row]) -> int:
     folder = Path(tempfile.mkdtemp(prefix="fraisier-faults-"))
-    _say(f"records of what goes wrong, and all logs: {folder}")
+    _say(f"all logs and records, kept if something goes wrong: {folder}")
     reports: list[Report] = []
     try:
         asyncio.run(_play(asked, rows, folder, reports))

@@ -131,7 +131,9 @@ class NatsClient:
             )
         except (OSError, asyncio.TimeoutError, nats.errors.Error) as error:
             why = self.last_error or str(error) or type(error).__name__
-            told = "It refuses this user." if "authorization" in why.lower() else "Is it running (fraisier doctor)?"
+            # It may hang up on a user whom it refuses before its word of that is read.
+            asked = "Is it running, and does it take this user (fraisier doctor)?"
+            told = "It refuses this user." if "authorization" in why.lower() else asked
             raise NatsConnectionError(
                 f"Failed to connect to NATS at {', '.join(map(_without_password, self.servers))}: {why}. "
                 f"{told} {_TLS_HINT if self._tls else _HINT}"
