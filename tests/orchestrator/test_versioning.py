@@ -9,7 +9,6 @@ import pytest
 from temporalio.api.workflowservice.v1 import DescribeWorkerDeploymentRequest
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import WorkerDeploymentVersion
-from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
 from fraisier.nats import NatsClient, NatsEventBus
@@ -21,10 +20,9 @@ from fraisier.workflows.contracts import RolloutPhase
 from fraisier.workflows.roster import TemporalRoster
 from tests.support.changed_rollout import ChangedRolloutWorkflow
 from tests.support.cli import Cli
-from tests.support.sandbox import STRICT
 from tests.support.simulated import World
 from tests.support.workers import WorkerProcess
-from tests.workflows.harness import WORKFLOWS, make_plan, run_worker
+from tests.workflows.harness import WORKFLOWS, make_plan, run_worker, strict_replayer
 
 CHANGED = [ChangedRolloutWorkflow, *WORKFLOWS[1:]]
 
@@ -58,7 +56,7 @@ async def test_a_rollout_ends_with_the_version_that_it_began_with(temporal_clien
             assert (await harness.finish(first)).phase is RolloutPhase.SUCCEEDED
             assert (await builds(first), await builds(second)) == ({"old"}, {"new"})
             assert (sorted(harness.world.versions()), sorted(beside.world.versions())) == (["a1", "b1"], ["c1"])
-    replayer = Replayer(workflows=CHANGED, data_converter=temporal_client.data_converter, workflow_runner=STRICT)
+    replayer = strict_replayer(workflows=CHANGED)
     with pytest.raises(NondeterminismError):
         await replayer.replay_workflow(await first.fetch_history())
 

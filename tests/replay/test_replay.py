@@ -15,7 +15,6 @@ from tests.support.sandbox import STRICT
 from tests.workflows.harness import WORKFLOWS
 
 KEPT = sorted(Path(__file__).parent.glob("*/*/*.json"))
-ROLLED_BACK = next(path for path in KEPT if path.stem == "rollout")
 
 
 @pytest.fixture(params=[STRICT, SANDBOX], ids=["strict", "workers"])

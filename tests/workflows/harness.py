@@ -23,6 +23,7 @@ from fraisier.workflows.activities.migrations import MigrationActivities
 from fraisier.workflows.activities.targets import TargetActivities
 from fraisier.workflows.arithmetic import resolve_parallel
 from fraisier.workflows.contracts import RolloutInput, RolloutResult
+from fraisier.workflows.converter import DATA_CONVERTER
 from fraisier.workflows.gate_plans import GatePlan
 from fraisier.workflows.gate_steps import GateInput, RegionExpectation
 from fraisier.workflows.jetstream import JetStreamLog
@@ -147,7 +148,7 @@ class Harness:
         return result
 
     async def replay(self, workflow_id: str, run_id: str | None = None) -> None:
-        replayer = Replayer(workflows=WORKFLOWS, data_converter=self.client.data_converter, workflow_runner=STRICT)
+        replayer = strict_replayer(data_converter=self.client.data_converter)
         handle = self.client.get_workflow_handle(workflow_id, run_id=run_id)
         parent = history = await handle.fetch_history()
         await replayer.replay_workflow(history)
@@ -209,6 +210,11 @@ async def _deadline(seconds: float) -> AsyncIterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+def strict_replayer(**options: Any) -> Replayer:
+    """A replayer of today's workflows that refuses a clock in what decides, with more options of a `Replayer`."""
+    return Replayer(**{"workflows": WORKFLOWS, "data_converter": DATA_CONVERTER, **options}, workflow_runner=STRICT)
 
 
 @asynccontextmanager

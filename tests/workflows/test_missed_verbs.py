@@ -7,7 +7,6 @@ from typing import Any
 from temporalio import workflow
 from temporalio.worker import (
     Interceptor,
-    Replayer,
     StartChildWorkflowInput,
     WorkflowInboundInterceptor,
     WorkflowInterceptorClassInput,
@@ -15,11 +14,9 @@ from temporalio.worker import (
 )
 from temporalio.workflow import ChildWorkflowHandle
 
-from fraisier.orchestrator.worker import WORKFLOWS
 from fraisier.workflows.contracts import REGION_WAITS, RolloutPhase
 from fraisier.workflows.rollout import RolloutWorkflow
-from tests.support.sandbox import STRICT
-from tests.workflows.harness import Harness, make_plan, run_worker
+from tests.workflows.harness import Harness, make_plan, run_worker, strict_replayer
 
 
 class SlowStarts(Interceptor):
@@ -67,11 +64,6 @@ async def test_a_region_hears_of_verbs_that_came_while_it_was_being_started(harn
         staged.set()
         await handle.signal(RolloutWorkflow.resume)
         assert (await asyncio.wait_for(handle.result(), 90)).phase is RolloutPhase.SUCCEEDED
-    replayer = Replayer(
-        workflows=WORKFLOWS,
-        data_converter=late.client.data_converter,
-        workflow_runner=STRICT,
-        interceptors=[slow],
-    )
+    replayer = strict_replayer(interceptors=[slow])
     await replayer.replay_workflow(await handle.fetch_history())
     await harness.replay(region)

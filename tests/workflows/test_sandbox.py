@@ -5,13 +5,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from temporalio.worker import Replayer
 
 import fraisier.workflows
-from fraisier.workflows.converter import DATA_CONVERTER
 from tests.replay.histories import load
-from tests.support.sandbox import STRICT
-from tests.workflows.harness import WORKFLOWS
+from tests.workflows.harness import strict_replayer
 
 EDITION_1 = Path(__file__).parents[1] / "replay" / "0.1.0" / "edition-1"
 
@@ -21,7 +18,7 @@ async def test_a_planted_clock_is_caught(module: str, tmp_path: Path, monkeypatc
     copy = tmp_path / "fraisier" / "workflows"
     shutil.copytree(Path(fraisier.workflows.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.syspath_prepend(tmp_path)
-    replayer = Replayer(workflows=WORKFLOWS, data_converter=DATA_CONVERTER, workflow_runner=STRICT)
+    replayer = strict_replayer()
     part = "rollout" if module in ("rollout", "gatekeeper") else "rollout-a"
     await replayer.replay_workflow(load(EDITION_1 / f"{part}.json"))
     (copy / f"{module}.py").write_text(_with_clocks((copy / f"{module}.py").read_text()))

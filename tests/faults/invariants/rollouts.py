@@ -8,12 +8,9 @@ from itertools import pairwise
 from typing import Any
 
 from temporalio.client import WorkflowHistory
-from temporalio.worker import Replayer
 
-from fraisier.workflows.converter import DATA_CONVERTER
 from tests.faults.records import Message, Rollout, Round
-from tests.support.sandbox import STRICT
-from tests.workflows.harness import WORKFLOWS
+from tests.workflows.harness import strict_replayer
 
 LAST_EVENT = {
     "succeeded": "deployment.completed",
@@ -114,7 +111,7 @@ def histories_replay(seen: Round) -> Iterator[str]:
 
 
 async def _replay(seen: Round) -> list[str]:
-    replayer = Replayer(workflows=WORKFLOWS, data_converter=DATA_CONVERTER, workflow_runner=STRICT)
+    replayer = strict_replayer()
     found = []
     for rollout in seen.rollouts:
         for name, history in rollout.histories.items():
